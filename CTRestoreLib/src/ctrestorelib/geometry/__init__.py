@@ -1,0 +1,1 @@
+"""Scan geometry, projection sets and phantoms (imports core)."""

@@ -1,0 +1,1 @@
+"""Reading and writing volumes and projections (imports core and geometry)."""

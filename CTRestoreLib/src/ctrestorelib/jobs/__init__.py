@@ -1,0 +1,1 @@
+"""Requests, the runner and the worker process."""

@@ -1,0 +1,1 @@
+"""Restoration methods, one file each (layer: methods; methods do not import methods)."""

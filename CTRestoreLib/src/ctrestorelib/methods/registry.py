@@ -1,0 +1,61 @@
+"""Finds every restoration method: this folder's files and installed plug-ins (layer: methods).
+
+A method module defines ``RESTORER``, an instance that satisfies
+:class:`~ctrestorelib.restorer.protocol.Restorer`. Other packages offer theirs through the entry
+point group ``ctrestorelib.methods``. Importing method modules must stay cheap: they load heavy
+libraries only inside functions.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import pkgutil
+from functools import cache
+from typing import Any
+
+import ctrestorelib.methods as package
+from ctrestorelib.core.errors import UsageError
+from ctrestorelib.restorer.protocol import Restorer
+from ctrestorelib.restorer.spec import Kind
+
+ENTRY_POINTS = "ctrestorelib.methods"
+
+
+@cache
+def all_methods() -> dict[str, Restorer[Any]]:
+    """Return every registered method by id, denoisers first, each kind in alphabetical order."""
+    found = [r for r in (*_own(), *_plugins()) if isinstance(r, Restorer)]
+    found.sort(key=lambda r: (r.spec.kind.value, r.spec.id))
+    methods = {r.spec.id: r for r in found}
+    if len(methods) != len(found):
+        message = "Two restoration methods share one id."
+        raise RuntimeError(message)
+    return methods
+
+
+def method(method_id: str) -> Restorer[Any]:
+    """Return one method; :class:`UsageError` with the nearest name if there is none."""
+    methods = all_methods()
+    if method_id in methods:
+        return methods[method_id]
+    near = difflib.get_close_matches(method_id, methods, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else "See 'ctrestore list'."
+    message = f"There is no method {method_id!r}."
+    raise UsageError(message, hint=hint)
+
+
+def methods_of(kind: Kind) -> dict[str, Restorer[Any]]:
+    """Return the methods of one kind by id."""
+    return {i: r for i, r in all_methods().items() if r.spec.kind is kind}
+
+
+def _own() -> list[Any]:
+    names = [m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "registry"]
+    modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+    return [module.RESTORER for module in modules if hasattr(module, "RESTORER")]
+
+
+def _plugins() -> list[Any]:
+    return [p.load() for p in importlib.metadata.entry_points(group=ENTRY_POINTS)]

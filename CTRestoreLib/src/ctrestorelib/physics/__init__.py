@@ -1,0 +1,1 @@
+"""X-ray operators, noise models and the virtual scan (torch optional)."""

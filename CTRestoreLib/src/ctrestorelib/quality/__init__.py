@@ -1,0 +1,1 @@
+"""Measures with and without a reference (imports core and geometry)."""

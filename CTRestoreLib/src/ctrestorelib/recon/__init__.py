@@ -1,0 +1,1 @@
+"""Reconstruction algorithms over the operators of physics."""

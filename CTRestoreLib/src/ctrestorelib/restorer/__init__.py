@@ -1,0 +1,1 @@
+"""The restorer protocol: specification, plan, inputs, estimate (imports core and geometry)."""

@@ -1,0 +1,40 @@
+"""Shared fixtures: real scans where they are, small phantoms everywhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ctrestorelib.core.units import Unit
+from ctrestorelib.core.volume import Volume, VolumeGeometry
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("CTRESTORE_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def data_file():
+    """Return a function from file name to path; it skips the test where the file is absent."""
+
+    def find(name: str) -> Path:
+        path = DATA / name
+        if not path.exists():
+            pytest.skip(f"{name} is not in CTRESTORE_DATA; see Docs for the test data")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def small_ct() -> Volume:
+    """Return a 24x32x40 HU volume: a water cylinder with a bone rod, air around, 20 HU noise."""
+    k, j, i = np.mgrid[:24, :32, :40].astype(np.float32)
+    radius = np.hypot((j - 15.5) / 13, (i - 19.5) / 17)
+    values = np.where(radius < 1, 40.0, -1000.0)
+    values[np.hypot(j - 15.5, i - 24.5) < 4] = 900.0
+    values += np.random.default_rng(7).normal(0, 20, values.shape)
+    geometry = VolumeGeometry.from_spacing((24, 32, 40), (0.8, 0.8, 1.5))
+    return Volume(values, geometry, Unit.HU)
