@@ -31,7 +31,7 @@ def data_file():
 @pytest.fixture
 def small_ct() -> Volume:
     """Return a 24x32x40 HU volume: a water cylinder with a bone rod, air around, 20 HU noise."""
-    k, j, i = np.mgrid[:24, :32, :40].astype(np.float32)
+    _k, j, i = np.mgrid[:24, :32, :40].astype(np.float32)
     radius = np.hypot((j - 15.5) / 13, (i - 19.5) / 17)
     values = np.where(radius < 1, 40.0, -1000.0)
     values[np.hypot(j - 15.5, i - 24.5) < 4] = 900.0

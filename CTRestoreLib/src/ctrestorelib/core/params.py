@@ -208,8 +208,12 @@ def _check_float(field: ParamField, value: Any) -> float:
 def _check_bounds(field: ParamField, value: float) -> float:
     low, high = field.info.bounds
     if (low is not None and value < low) or (high is not None and value > high):
-        parts = [f"at least {low:g}" if low is not None else "", f"at most {high:g}" if high is not None else ""]  # fmt: skip
-        raise _fail(field, " and ".join(p for p in parts if p), value)
+        parts = []
+        if low is not None:
+            parts.append(f"at least {low:g}")
+        if high is not None:
+            parts.append(f"at most {high:g}")
+        raise _fail(field, " and ".join(parts), value)
     return value
 
 

@@ -117,7 +117,7 @@ def array_sha256(array: NDArray[Any]) -> str:
     """Return the SHA-256 of an array's shape and of its values as little-endian float32."""
     digest = hashlib.sha256(repr(tuple(int(n) for n in array.shape)).encode())
     contiguous = np.ascontiguousarray(array, dtype="<f4")
-    digest.update(memoryview(contiguous).cast("B"))
+    digest.update(contiguous.data)
     return digest.hexdigest()
 
 

@@ -14,7 +14,7 @@ from ctrestorelib.core.errors import GeometryError, InputError, UnitError
 from ctrestorelib.core.units import MU_WATER_PER_MM, Unit, hu_from_mu, mu_from_hu
 
 PADDING_BELOW_HU = -1100.0
-"""Nothing absorbs less than air (-1000 HU, noise aside): lower values mark voxels never measured."""
+"""Nothing absorbs less than air (-1000 HU, noise aside): lower values mark unmeasured voxels."""
 
 
 def read_only(array: ArrayLike, dtype: Any = np.float64) -> NDArray[Any]:

@@ -111,7 +111,7 @@ class ConeBeamGeometry:
 
     # -- construction -------------------------------------------------------------------------
     @classmethod
-    def circular(  # noqa: PLR0913 - one keyword for each number on a scanner's data sheet
+    def circular(
         cls,
         *,
         sod_mm: float,
@@ -489,24 +489,25 @@ def _sides(
 ) -> NDArray[np.float64]:
     """Return +1 or -1 for each view: the sign that points from the source to the isocentre."""
     to_world = np.eye(4) if world_to_gantry is None else np.linalg.inv(_rigid(world_to_gantry))
-    sign = np.sign(np.einsum("ij,ij->i", middle, to_world[:3, 3] - source))
-    return np.where(sign == 0, 1.0, sign)
+    facing = np.einsum("ij,ij->i", middle, to_world[:3, 3] - source) >= 0
+    return np.asarray(np.where(facing, 1.0, -1.0), dtype=np.float64)
 
 
 def _towards_isocentre(
     middle: NDArray[np.float64],
     source: NDArray[np.float64],
-    scale: NDArray[np.float64],
+    scale: NDArray[Any],
     world_to_gantry: ArrayLike | None,
 ) -> NDArray[np.float64]:
-    return middle * (scale * _sides(middle, source, world_to_gantry))[:, None]
+    return _signed(middle, middle, source, scale, world_to_gantry)
 
 
 def _signed(
     step: NDArray[np.float64],
     middle: NDArray[np.float64],
     source: NDArray[np.float64],
-    scale: NDArray[np.float64],
+    scale: NDArray[Any],
     world_to_gantry: ArrayLike | None,
 ) -> NDArray[np.float64]:
-    return step * (scale * _sides(middle, source, world_to_gantry))[:, None]
+    signed_scale = scale * _sides(middle, source, world_to_gantry)
+    return np.asarray(step * signed_scale[:, None], dtype=np.float64)

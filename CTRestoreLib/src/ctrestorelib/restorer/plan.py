@@ -76,7 +76,7 @@ class Budget:
     @classmethod
     def detect(cls, device: str = "cpu") -> Budget:
         """Return nine tenths of the memory that is free now, and all cores this process may use."""
-        import psutil  # noqa: PLC0415 - only where a budget is measured
+        import psutil
 
         affinity = getattr(os, "sched_getaffinity", None)
         threads = len(affinity(0)) if affinity else (os.cpu_count() or 1)

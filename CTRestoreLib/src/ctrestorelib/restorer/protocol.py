@@ -16,7 +16,7 @@ from ctrestorelib.geometry.projections import ProjectionSet
 from ctrestorelib.restorer.plan import Budget, InputShapes, Plan
 from ctrestorelib.restorer.spec import RestorerSpec, Role
 
-P = TypeVar("P")
+P = TypeVar("P", contravariant=True)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Needs:
 
 
 def _importable(package: str) -> bool:
-    import importlib.util  # noqa: PLC0415 - keeps listing methods cheap
+    import importlib.util
 
     return importlib.util.find_spec(package) is not None
 
