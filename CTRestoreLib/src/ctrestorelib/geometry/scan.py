@@ -23,6 +23,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ctrestorelib.core.errors import GeometryError
 from ctrestorelib.core.volume import VolumeGeometry, read_only
+from ctrestorelib.geometry.frames import equal_angles as equal_angles
+from ctrestorelib.geometry.frames import patient_to_gantry as patient_to_gantry
+from ctrestorelib.geometry.frames import rigid_matrix, rotation_y, tilt_matrix
 
 
 @enum.unique
@@ -31,19 +34,6 @@ class Beam(str, enum.Enum):
 
     CONE = "cone"
     PARALLEL = "parallel"
-
-
-def patient_to_gantry(isocentre_lps_mm: ArrayLike = (0.0, 0.0, 0.0)) -> NDArray[np.float64]:
-    """Return the 4x4 map from LPS to a gantry that turns about the patient's long axis.
-
-    Gantry x is the patient's left, gantry y (the rotation axis) points to the head, gantry z to the
-    front: at angle 0 the source stands in front of the patient (an antero-posterior view), at 90
-    degrees on the patient's left.
-    """
-    matrix = np.eye(4)
-    matrix[:3, :3] = [[1, 0, 0], [0, 0, 1], [0, -1, 0]]
-    matrix[:3, 3] = -matrix[:3, :3] @ np.asarray(isocentre_lps_mm, dtype=np.float64)
-    return matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +82,7 @@ class ConeBeamGeometry:
             message = f"A detector needs at least one row and one column; got {rows} x {cols}."
             raise GeometryError(message)
         object.__setattr__(self, "detector_shape", (rows, cols))
-        object.__setattr__(self, "world_to_gantry", _rigid(self.world_to_gantry))
+        object.__setattr__(self, "world_to_gantry", rigid_matrix(self.world_to_gantry))
         self._check_views()
 
     def _check_views(self) -> None:
@@ -151,10 +141,12 @@ class ConeBeamGeometry:
         turn = rotation_y(angles)  # (view, 3, 3), gantry frame
         ex, ey, ez = np.eye(3)
         rows_step, cols_step = pixel_mm
-        twist = _tilt_matrix(tilt_rad)
+        twist = tilt_matrix(tilt_rad)
         centre = ez * (sod_mm - sdd_mm) + ey * offset_mm[0] + ex * offset_mm[1]
         source = ez * (sod_mm if Beam(beam) is Beam.CONE else 1.0)
-        to_world = np.eye(4) if world_to_gantry is None else np.linalg.inv(_rigid(world_to_gantry))
+        to_world = (
+            np.eye(4) if world_to_gantry is None else np.linalg.inv(rigid_matrix(world_to_gantry))
+        )
         rotation, shift = to_world[:3, :3], to_world[:3, 3]
 
         def placed(vector: NDArray[np.float64], *, point: bool) -> NDArray[np.float64]:
@@ -239,7 +231,7 @@ class ConeBeamGeometry:
 
     def moved(self, world_to_new_world: ArrayLike) -> ConeBeamGeometry:
         """Return the same scan seen from another world: rotate volume and scan together."""
-        move = _rigid(world_to_new_world)
+        move = rigid_matrix(world_to_new_world)
         rotation, shift = move[:3, :3], move[:3, 3]
         point = 1.0 if self.beam is Beam.CONE else 0.0
         return self.replace(
@@ -411,28 +403,6 @@ class ConeBeamGeometry:
             raise GeometryError(message) from error
 
 
-def rotation_y(angles_rad: ArrayLike) -> NDArray[np.float64]:
-    """Return rotations about y that take +z to ``(sin b, 0, cos b)``; shape (view, 3, 3)."""
-    c, s = np.cos(angles_rad), np.sin(angles_rad)
-    zero, one = np.zeros_like(c), np.ones_like(c)
-    rows = [[c, zero, s], [zero, one, zero], [-s, zero, c]]
-    return np.moveaxis(np.array(rows), -1, 0)
-
-
-def equal_angles(views: int, arc_deg: float = 360.0, start_deg: float = 0.0) -> NDArray[np.float64]:
-    """Return equally spaced view angles in radians.
-
-    A full turn does not repeat its first view. A shorter arc has its first view at the start, and
-    each view stands for ``arc / views`` degrees.
-    """
-    if views < 1 or not 0 < abs(arc_deg) <= 360:
-        message = (
-            f"Expected at least one view and an arc of up to 360 degrees; got {views}, {arc_deg:g}."
-        )
-        raise GeometryError(message)
-    return np.deg2rad(start_deg + arc_deg * np.arange(views) / views)
-
-
 def _vectors(name: str, value: ArrayLike, views: int) -> NDArray[np.float64]:
     array = np.asarray(value, dtype=np.float64)
     if array.shape != (views, 3) or views < 1:
@@ -442,18 +412,6 @@ def _vectors(name: str, value: ArrayLike, views: int) -> NDArray[np.float64]:
         message = f"{name} contains values that are not finite."
         raise GeometryError(message)
     return read_only(array)
-
-
-def _rigid(value: ArrayLike) -> NDArray[np.float64]:
-    matrix = np.asarray(value, dtype=np.float64)
-    if (
-        matrix.shape != (4, 4)
-        or not np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-6)
-        or not np.allclose(matrix[3], (0, 0, 0, 1))
-    ):
-        message = "Expected a rigid 4x4 matrix (a rotation and a shift)."
-        raise GeometryError(message)
-    return read_only(matrix)
 
 
 def _check_circle(
@@ -473,29 +431,20 @@ def _check_circle(
         raise GeometryError(message)
 
 
-def _tilt_matrix(tilt_rad: tuple[float, float, float]) -> NDArray[np.float64]:
-    out = np.eye(3)
-    for axis, angle in enumerate(tilt_rad):
-        i, j = [(1, 2), (2, 0), (0, 1)][axis]
-        step = np.eye(3)
-        step[i, i] = step[j, j] = np.cos(angle)
-        step[i, j], step[j, i] = -np.sin(angle), np.sin(angle)
-        out = step @ out
-    return out
-
-
 def _sides(
     middle: NDArray[np.float64], source: NDArray[np.float64], world_to_gantry: ArrayLike | None
 ) -> NDArray[np.float64]:
     """Return +1 or -1 for each view: the sign that points from the source to the isocentre."""
-    to_world = np.eye(4) if world_to_gantry is None else np.linalg.inv(_rigid(world_to_gantry))
+    to_world = (
+        np.eye(4) if world_to_gantry is None else np.linalg.inv(rigid_matrix(world_to_gantry))
+    )
     facing = np.einsum("ij,ij->i", middle, to_world[:3, 3] - source) >= 0
     return np.asarray(np.where(facing, 1.0, -1.0), dtype=np.float64)
 
 
 def _towards_isocentre(
-    middle: NDArray[np.float64],
-    source: NDArray[np.float64],
+    middle: NDArray[Any],
+    source: NDArray[Any],
     scale: NDArray[Any],
     world_to_gantry: ArrayLike | None,
 ) -> NDArray[np.float64]:
@@ -503,9 +452,9 @@ def _towards_isocentre(
 
 
 def _signed(
-    step: NDArray[np.float64],
-    middle: NDArray[np.float64],
-    source: NDArray[np.float64],
+    step: NDArray[Any],
+    middle: NDArray[Any],
+    source: NDArray[Any],
     scale: NDArray[Any],
     world_to_gantry: ArrayLike | None,
 ) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from ctrestorelib.geometry.projections import ProjectionSet
 from ctrestorelib.restorer.plan import Budget, InputShapes, Plan
 from ctrestorelib.restorer.spec import RestorerSpec, Role
 
-P = TypeVar("P", contravariant=True)
+P_contra = TypeVar("P_contra", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,13 @@ class Estimate:
 
 
 @runtime_checkable
-class Restorer(Protocol[P]):
+class Restorer(Protocol[P_contra]):
     """A denoiser or a reconstructor. One instance serves all calls and keeps no state."""
 
     spec: ClassVar[RestorerSpec]
     Params: ClassVar[type]
 
-    def plan(self, shapes: InputShapes, params: P, budget: Budget) -> Plan:
+    def plan(self, shapes: InputShapes, params: P_contra, budget: Budget) -> Plan:
         """Return how a run of this size would go: pure, in milliseconds.
 
         Raises
@@ -112,7 +112,7 @@ class Restorer(Protocol[P]):
         """
         ...
 
-    def restore(self, inputs: Inputs, params: P, plan: Plan, job: Job) -> Estimate:
+    def restore(self, inputs: Inputs, params: P_contra, plan: Plan, job: Job) -> Estimate:
         """Run the method. Never writes to its inputs; the same seed gives the same result.
 
         Raises
