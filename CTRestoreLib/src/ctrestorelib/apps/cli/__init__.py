@@ -1,0 +1,3 @@
+"""The ``ctrestore`` command (layer: apps)."""
+
+from ctrestorelib.apps.cli.main import main as main

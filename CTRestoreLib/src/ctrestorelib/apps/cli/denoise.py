@@ -1,0 +1,88 @@
+"""``ctrestore denoise``: less noise in a reconstructed volume (layer: apps)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ctrestorelib.apps.cli import files, options
+from ctrestorelib.apps.cli.console import echo_json, progress, say
+from ctrestorelib.core.errors import UsageError
+from ctrestorelib.jobs.request import JobRequest, Region
+from ctrestorelib.jobs.runner import run_job
+from ctrestorelib.restorer.protocol import Inputs
+from ctrestorelib.restorer.spec import Kind
+
+DEFAULT_METHOD = "nlm"
+
+
+@click.command("denoise", cls=options.MethodCommand)
+@click.argument("input_path", metavar="INPUT", type=options.path_type)
+@click.argument("output", metavar="OUTPUT", type=options.path_type)
+@click.option("-m", "--method", default=DEFAULT_METHOD, show_default=True, help="Denoiser id.")
+@click.option("--preset", help="A named set of parameters; see 'ctrestore info METHOD'.")
+@click.option("--strength", default=1.0, show_default=True, help="0 original (bit-exact) to 1.")
+@click.option("--roi", help="Only this box of voxels: i0:i1,j0:j1,k0:k1.")
+@click.option("--mask", type=options.path_type, help="Only where this volume is above 0.5.")
+@click.option("--dtype", default="float32", show_default=True, help="Stored type, such as int16.")
+@options.read_options
+@options.run_options
+def denoise(input_path: Path, output: Path, method: str, **given: Any) -> None:
+    """Denoise INPUT (DICOM, NIfTI, NRRD, MHA, TIFF, NumPy) into the new file OUTPUT."""
+    params = options.preset_params(method, given["preset"]) | options.given_params(given)
+    options.require_kind(method, Kind.DENOISER, "reconstruct")
+    options.check_output(output, [input_path, given["mask"]], overwrite=given["overwrite"])
+    quiet = given["quiet"] or given["as_json"]
+    read = files.open_volume(
+        input_path,
+        series=given["series"],
+        resample_tilt=given["resample_tilt"],
+        voxel_size=given["voxel_size"],
+        input_unit=given["input_unit"],
+        quiet=quiet,
+    )
+    request = JobRequest(
+        method_id=method,
+        inputs=Inputs(
+            volume=read.volume, mask=files.open_mask(given["mask"], read.volume.geometry)
+        ),
+        params=params,
+        strength=given["strength"],
+        region_kji=parse_region(given["roi"]),
+        seed=given["seed"],
+        budget=options.budget_from(given["threads"], given["memory_gb"]),
+        sop_instance_uids=read.sop_instance_uids,
+        notes=files.as_records(read.notes),
+    )
+    if not quiet:
+        say(request.plan().sentence())
+    with progress(request.restorer.spec.title, quiet=quiet) as show:
+        result = run_job(request, show)
+    saved = files.save_result(result.volume, result.provenance, output, given["dtype"])
+    if given["as_json"]:
+        echo_json(saved)
+    else:
+        click.echo(f"Wrote {output} and {saved['sidecar']} in {result.provenance.seconds:.1f} s.")
+
+
+def parse_region(text: str | None) -> Region | None:
+    """Parse ``i0:i1,j0:j1,k0:k1`` into ranges in the order k, j, i.
+
+    Raises
+    ------
+    UsageError
+        If the text has another form.
+    """
+    if text is None:
+        return None
+    try:
+        i, j, k = (tuple(int(n) for n in part.split(":")) for part in text.split(","))
+        (i0, i1), (j0, j1), (k0, k1) = i, j, k
+    except ValueError:
+        message = (
+            f"--roi takes i0:i1,j0:j1,k0:k1 in voxels, such as 10:90,20:80,0:30; got {text!r}."
+        )
+        raise UsageError(message) from None
+    return ((k0, k1), (j0, j1), (i0, i1))

@@ -1,0 +1,107 @@
+"""Reading inputs and writing results for the commands (layer: apps)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctrestorelib.apps.cli.console import say
+from ctrestorelib.apps.cli.options import numbers
+from ctrestorelib.core.errors import GeometryError
+from ctrestorelib.core.provenance import Provenance
+from ctrestorelib.core.units import Unit
+from ctrestorelib.core.volume import Volume, VolumeGeometry
+from ctrestorelib.io.notes import Note
+from ctrestorelib.io.volumes import VolumeRead, read_volume, write_volume
+
+
+def open_volume(
+    path: Path,
+    *,
+    series: str | None = None,
+    resample_tilt: bool = False,
+    voxel_size: str | None = None,
+    input_unit: str | None = None,
+    quiet: bool = True,
+) -> VolumeRead:
+    """Read a volume and tell the person what was assumed."""
+    read = read_volume(
+        path,
+        unit=None if input_unit is None else Unit(input_unit),
+        spacing_mm=None if voxel_size is None else numbers(voxel_size, 3, "--voxel-size"),
+        series=series,
+        resample_tilt=resample_tilt,
+    )
+    if not quiet:
+        tell(read.notes)
+    return read
+
+
+def open_mask(path: Path | None, geometry: VolumeGeometry) -> NDArray[np.bool_] | None:
+    """Read a mask on the very grid of a volume; anything above one half belongs to it.
+
+    Raises
+    ------
+    GeometryError
+        If the mask has another grid.
+    """
+    if path is None:
+        return None
+    mask = read_volume(path).volume
+    if not mask.geometry.matches(geometry):
+        message = (
+            f"The mask's grid {mask.shape} is not the volume's grid {geometry.shape}, "
+            "or lies elsewhere."
+        )
+        raise GeometryError(message, hint="Export the mask with the volume as reference geometry.")
+    inside: NDArray[np.bool_] = mask.values > 0.5
+    return inside
+
+
+def open_prior(path: Path | None, grid: VolumeGeometry, mu_water_per_mm: float) -> Volume | None:
+    """Read a prior volume in 1/mm on the output grid (HU is converted)."""
+    if path is None:
+        return None
+    prior = read_volume(path).volume
+    if not prior.geometry.matches(grid):
+        message = "The prior volume must lie on the output grid."
+        raise GeometryError(
+            message, hint="Give the prior itself with --like, or resample it first."
+        )
+    return prior.to_unit(Unit.PER_MM, mu_water_per_mm)
+
+
+def tell(notes: tuple[Note, ...]) -> None:
+    """Show reading notes to the person."""
+    for note in notes:
+        say(f"Note: {note.text}")
+
+
+def as_records(notes: tuple[Note, ...]) -> tuple[dict[str, str], ...]:
+    """Return notes as plain values for the provenance."""
+    return tuple({"code": n.code, "text": n.text} for n in notes)
+
+
+def sidecar_of(output: Path) -> Path:
+    """Return the provenance file beside a result: ``knee.nii.gz`` -> ``knee.json``."""
+    name = output.name
+    for suffix in (".nii.gz", output.suffix):
+        if suffix and name.endswith(suffix):
+            return output.with_name(name.removesuffix(suffix) + ".json")
+    return output.with_name(name + ".json")
+
+
+def save_result(volume: Volume, provenance: Provenance, output: Path, dtype: str) -> dict[str, Any]:
+    """Write a result and its provenance; return what was written."""
+    written = write_volume(volume, output, dtype=dtype)
+    provenance.write(sidecar_of(output))
+    return {
+        "output": str(output),
+        "sidecar": str(sidecar_of(output)),
+        "clipped_voxels": written.clipped,
+        "notes": [n.text for n in written.notes],
+        "provenance": provenance.to_json(),
+    }

@@ -1,0 +1,167 @@
+"""Command-line options: the shared ones, and those generated from a method's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ctrestorelib.core.errors import CTRestoreError, UsageError
+from ctrestorelib.core.params import ParamField, fields_of
+from ctrestorelib.methods.registry import method
+from ctrestorelib.restorer.plan import Budget
+from ctrestorelib.restorer.spec import Kind
+
+F = TypeVar("F", bound=Callable[..., Any])
+PREFIX = "param_"
+
+
+class MethodCommand(click.Command):
+    """A command whose options grow by the parameters of the method named in its arguments.
+
+    ``ctrestore denoise --method nlm --help`` shows the options of ``nlm``.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Add the method's options before parsing."""
+        fixed = [p for p in self.params if not (p.name or "").startswith(PREFIX)]
+        default = next((p.default for p in fixed if p.name == "method"), None)
+        method_id = _named(args, positional=self.name == "plan") or default
+        if isinstance(method_id, str):
+            try:
+                fields = fields_of(method(method_id).Params)
+            except CTRestoreError as error:
+                raise click.UsageError(str(error), ctx) from error
+            self.params = [*fixed, *(option_of(f) for f in fields)]
+        return super().parse_args(ctx, args)
+
+
+def _named(args: Sequence[str], *, positional: bool) -> str | None:
+    for index, arg in enumerate(args):
+        if arg.startswith("--method="):
+            return arg.partition("=")[2]
+        if arg in ("--method", "-m") and index + 1 < len(args):
+            return args[index + 1]
+    return args[0] if positional and args and not args[0].startswith("-") else None
+
+
+def option_of(field: ParamField) -> click.Option:
+    """Return the command-line option of one declared parameter."""
+    default = (
+        "automatic"
+        if field.default is None
+        else str(getattr(field.default, "value", field.default))
+    )
+    unit = f" [{field.info.unit}]" if field.info.unit else ""
+    kinds: dict[str, Any] = {"int": int, "float": float, "str": str, "bool": bool}
+    flag = f"{field.option}/--no-{field.option[2:]}" if field.kind == "bool" else field.option
+    return click.Option(
+        [flag, PREFIX + field.name],
+        type=click.Choice(field.choices) if field.choices else kinds[field.kind],
+        default=None,
+        help=f"{field.info.doc}{unit} Default: {default}.",
+    )
+
+
+def given_params(values: dict[str, Any]) -> dict[str, Any]:
+    """Pop the method's parameters out of a command's keyword arguments."""
+    names = [n for n in values if n.startswith(PREFIX)]
+    return {n[len(PREFIX) :]: v for n in names if (v := values.pop(n)) is not None}
+
+
+def preset_params(method_id: str, preset: str | None) -> dict[str, Any]:
+    """Return the parameters of a named preset; :class:`UsageError` lists those there are."""
+    if preset is None:
+        return {}
+    presets = method(method_id).spec.presets
+    if preset not in presets:
+        message = f"Method {method_id!r} has no preset {preset!r}."
+        raise UsageError(message, hint=f"It has: {', '.join(presets) or 'none'}.")
+    return dict(presets[preset])
+
+
+def require_kind(method_id: str, kind: Kind, instead: str) -> None:
+    """Raise :class:`UsageError` if a method is of the other kind; ``instead`` names the command."""
+    spec = method(method_id).spec
+    if spec.kind is not kind:
+        message = f"{spec.title} is a {spec.kind.value}."
+        raise UsageError(message, hint=f"Use 'ctrestore {instead}'.")
+
+
+def numbers(text: str, count: int, what: str, kind: type = float) -> tuple[Any, ...]:
+    """Parse ``"a,b,c"`` (or one number for all) into ``count`` numbers."""
+    try:
+        values = [
+            kind(part) for part in text.replace("x", ",").replace(" ", ",").split(",") if part
+        ]
+    except ValueError:
+        values = []
+    if len(values) == 1:
+        values *= count
+    if len(values) != count or min(values) <= 0:
+        message = (
+            f"{what} takes {count} positive numbers such as {','.join('1' * count)}; got {text!r}."
+        )
+        raise UsageError(message)
+    return tuple(values)
+
+
+def budget_from(threads: int | None, memory_gb: float | None) -> Budget:
+    """Return the measured budget, narrowed by what the person allows."""
+    found = Budget.detect()
+    return Budget(
+        host_bytes=found.host_bytes if memory_gb is None else int(memory_gb * 2**30),
+        threads=found.threads if threads is None else max(1, threads),
+    )
+
+
+def check_output(output: Path, inputs: Iterable[Path | None], *, overwrite: bool) -> None:
+    """Refuse to touch an input, or an existing file without ``--overwrite``.
+
+    Raises
+    ------
+    UsageError
+        In both cases, before anything runs.
+    """
+    target = output.resolve()
+    for path in inputs:
+        if path is not None and path.resolve() == target:
+            message = (
+                f"The output {output.name} is the input itself; originals are never overwritten."
+            )
+            raise UsageError(message, hint="Give another file name.")
+    if output.exists() and not overwrite:
+        message = f"{output.name} exists already."
+        raise UsageError(message, hint="Give another name, or add --overwrite.")
+
+
+def _stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    def apply(function: F) -> F:
+        for decorate in reversed(decorators):
+            function = decorate(function)
+        return function
+
+    return apply
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+path_type = click.Path(path_type=Path)
+
+read_options = _stacked(
+    click.option("--series", help="Which DICOM series of a folder: its number or UID."),
+    click.option("--resample-tilt", is_flag=True, help="Straighten a gantry-tilted DICOM stack."),
+    click.option("--voxel-size", help="Voxel size i,j,k in mm, where the file has none."),
+    click.option(
+        "--input-unit", type=click.Choice(["hu", "per_mm", "grey"]), help="What the values mean."
+    ),
+)
+run_options = _stacked(
+    click.option("--seed", default=0, show_default=True, help="Root of all random numbers."),
+    click.option("--threads", type=int, help="Processor cores to use; default: all."),
+    click.option("--memory-gb", type=float, help="Memory the run may use; default: what is free."),
+    click.option("--overwrite", is_flag=True, help="Replace an existing output file."),
+    click.option("--quiet", is_flag=True, help="No progress."),
+    json_option,
+)

@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Set up, demonstrate, test and measure CTRestore on a fresh machine.
+
+    python3 Scripts/dev.py demo    set up, then run the main job offline and show a report
+    python3 Scripts/dev.py test    set up, then lint, type check, architecture check and all tests
+    python3 Scripts/dev.py setup | lint | bench | docs
+
+Only the standard library is used here, so that it runs with any Python from 3.11 to 3.13 on Linux,
+macOS and Windows. Packages go to ``.venv`` in the versions of ``Scripts/constraints.txt``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+CONSTRAINTS = ROOT / "Scripts" / "constraints.txt"
+PROJECT = ROOT / "CTRestoreLib"
+STAMP = VENV / "ctrestore-setup.txt"
+EXTRAS = "learned,accelerated,codecs,rtk,dev"
+SOURCES = ["CTRestoreLib/src", "Testing", "Scripts"]
+SYSTEM_PACKAGES = {"chromium": "chromium"}
+"""Command to look for -> Debian package that brings it; its tests skip where it is absent."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("command", choices=sorted(COMMANDS))
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to the command")
+    options = parser.parse_args(arguments)
+    return COMMANDS[options.command](options.rest)
+
+
+def setup(_rest: list[str] | None = None) -> int:
+    """Make ``.venv`` as pinned; a second call only compares a stamp."""
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        print(f"The pinned packages need Python 3.11 to 3.13; this is {sys.version.split()[0]}.")
+        return 2
+    wanted = _stamp()
+    if PYTHON.exists() and STAMP.exists() and STAMP.read_text() == wanted:
+        return 0
+    print("Setting up .venv (about 2 GB; a few minutes the first time) ...", flush=True)
+    if VENV.exists() and not STAMP.exists():
+        shutil.rmtree(VENV)  # an interrupted set-up
+    if not PYTHON.exists():
+        venv.create(VENV, with_pip=True)
+    environment = {**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS)}
+    target = f"{PROJECT}[{_extras()}]"
+    command = [
+        PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-e",
+        target,
+    ]
+    code = subprocess.call([str(c) for c in command], env=environment, cwd=ROOT)
+    if code == 0:
+        STAMP.write_text(wanted)
+    return code
+
+
+def _extras() -> str:
+    # itk-rtk, the independent reference of some tests, has wheels for the common systems only.
+    return EXTRAS if sys.maxsize > 2**32 else EXTRAS.replace("rtk,", "")
+
+
+def _stamp() -> str:
+    digest = hashlib.sha256(sys.version.encode() + EXTRAS.encode() + str(ROOT).encode())
+    for path in (CONSTRAINTS, PROJECT / "pyproject.toml"):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def system_packages() -> None:
+    """Install what only the system's package manager has, as root on Debian; else say what skips."""
+    missing = [p for c, p in SYSTEM_PACKAGES.items() if shutil.which(c) is None]
+    if not missing:
+        return
+    if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
+        print(f"Installing {', '.join(missing)} with apt-get ...", flush=True)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.call(["apt-get", "update", "-qq"], env=environment, **quiet)
+        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
+        if subprocess.call(install, env=environment, **quiet) == 0:
+            return
+    print(f"Without {', '.join(missing)} the tests that need it are skipped.", flush=True)
+
+
+def demo(rest: list[str]) -> int:
+    """Restore and reconstruct a procedural knee (or --input SCAN), and write a report."""
+    return setup() or _run([BIN / "ctrestore", "demo", *rest])
+
+
+def lint(rest: list[str] | None = None) -> int:
+    """Check style, types and layers."""
+    checks = [
+        [PYTHON, "-m", "ruff", "check", *SOURCES, *(rest or [])],
+        [PYTHON, "-m", "ruff", "format", "--check", *SOURCES],
+        [PYTHON, "-m", "mypy"],
+        [BIN / "lint-imports"],
+    ]
+    return setup() or max(_run(check) for check in checks)
+
+
+def test(rest: list[str]) -> int:
+    """Check style, types, layers, and run all tests (arguments go to pytest)."""
+    code = setup()
+    if code:
+        return code
+    system_packages()
+    failed = lint()
+    tests = _run([PYTHON, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-q", *rest])
+    return failed or tests
+
+
+def bench(rest: list[str]) -> int:
+    """Run one benchmark (its name) or list them."""
+    folder = ROOT / "Testing" / "benchmark"
+    names = sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
+    if not rest or rest[0] not in names:
+        print("Benchmarks: " + ", ".join(names) + "\nRun: python3 Scripts/dev.py bench NAME")
+        return 0 if not rest else 2
+    return setup() or _run([PYTHON, folder / f"{rest[0]}.py", *rest[1:]])
+
+
+def docs(rest: list[str]) -> int:
+    """Write the generated pages of Docs/reference (--check compares only)."""
+    return setup() or _run([PYTHON, ROOT / "Scripts" / "generate_docs.py", *rest])
+
+
+def _run(command: list[object]) -> int:
+    sys.stdout.flush()
+    return subprocess.call([str(c) for c in command], cwd=ROOT)
+
+
+COMMANDS = {"setup": setup, "demo": demo, "test": test, "lint": lint, "bench": bench, "docs": docs}
+
+if __name__ == "__main__":
+    sys.exit(main())
