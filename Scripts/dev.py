@@ -56,26 +56,13 @@ def setup(_rest: list[str] | None = None) -> int:
     if not PYTHON.exists():
         venv.create(VENV, with_pip=True)
     environment = {**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS)}
-    target = f"{PROJECT}[{_extras()}]"
-    command = [
-        PYTHON,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "-e",
-        target,
-    ]
+    target = f"{PROJECT}[{EXTRAS}]"
+    install = ["install", "--quiet", "--disable-pip-version-check", "-e", target]
+    command = [PYTHON, "-m", "pip", *install]
     code = subprocess.call([str(c) for c in command], env=environment, cwd=ROOT)
     if code == 0:
         STAMP.write_text(wanted)
     return code
-
-
-def _extras() -> str:
-    # itk-rtk, the independent reference of some tests, has wheels for the common systems only.
-    return EXTRAS if sys.maxsize > 2**32 else EXTRAS.replace("rtk,", "")
 
 
 def _stamp() -> str:
@@ -86,7 +73,7 @@ def _stamp() -> str:
 
 
 def system_packages() -> None:
-    """Install what only the system's package manager has, as root on Debian; else say what skips."""
+    """Install what only Debian's package manager has, as root; else say what is skipped."""
     missing = [p for c, p in SYSTEM_PACKAGES.items() if shutil.which(c) is None]
     if not missing:
         return

@@ -259,8 +259,7 @@ class Volume:
 
     def require_finite(self, name: str = "The volume") -> None:
         """Raise :class:`InputError` if any value is NaN or infinite, saying how many and where."""
-        # A float64 sum is finite exactly when all float32 terms are, and needs no mask in memory.
-        if np.isfinite(self.values.sum(dtype=np.float64)):
+        if all_finite(self.values):
             return
         bad = np.argwhere(~np.isfinite(self.values))
         message = (
@@ -269,6 +268,13 @@ class Volume:
         )
         hint = "Replace them (for instance by -1000 HU, air) or restrict the work to a region."
         raise InputError(message, hint=hint)
+
+
+def all_finite(array: NDArray[np.float32]) -> bool:
+    """Return whether no value is NaN or infinite, without a mask of the array's size."""
+    # A float64 sum of float32 values is finite exactly when all of them are.
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(array.sum(dtype=np.float64)))
 
 
 def padding_mask(volume: Volume) -> NDArray[np.bool_]:

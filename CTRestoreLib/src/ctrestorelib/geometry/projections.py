@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import GeometryError, InputError, UnitError
+from ctrestorelib.core.volume import all_finite
 from ctrestorelib.geometry.scan import ConeBeamGeometry
 
 
@@ -110,7 +111,7 @@ class ProjectionSet:
 
     def require_finite(self) -> None:
         """Raise :class:`InputError` if any reading is NaN or infinite."""
-        if np.isfinite(self.values.sum(dtype=np.float64)):
+        if all_finite(self.values):
             return
         bad = np.argwhere(~np.isfinite(self.values))
         message = (

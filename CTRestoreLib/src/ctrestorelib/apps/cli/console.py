@@ -1,4 +1,4 @@
-"""What a person sees: results, progress, errors (layer: apps). Results go to stdout, the rest to stderr."""
+"""What a person sees (layer: apps): results go to stdout, progress and errors to stderr."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def report_error(error: CTRestoreError, *, as_json: bool) -> int:
 
 @contextmanager
 def progress(title: str, *, quiet: bool) -> Generator[Callable[[Event], None], None, None]:
-    """Yield a function that shows job events: a bar with time left, or plain lines without a tty."""
+    """Yield a function that shows job events: a bar with time left; plain lines without a tty."""
     if quiet:
         yield lambda _event: None
     elif sys.stderr.isatty():

@@ -8,10 +8,8 @@ from typing import Any
 import click
 
 from ctrestorelib.apps.cli import files, options
-from ctrestorelib.apps.cli.console import echo_json, progress, say
 from ctrestorelib.core.errors import UsageError
 from ctrestorelib.jobs.request import JobRequest, Region
-from ctrestorelib.jobs.runner import run_job
 from ctrestorelib.restorer.protocol import Inputs
 from ctrestorelib.restorer.spec import Kind
 
@@ -56,15 +54,7 @@ def denoise(input_path: Path, output: Path, method: str, **given: Any) -> None:
         sop_instance_uids=read.sop_instance_uids,
         notes=files.as_records(read.notes),
     )
-    if not quiet:
-        say(request.plan().sentence())
-    with progress(request.restorer.spec.title, quiet=quiet) as show:
-        result = run_job(request, show)
-    saved = files.save_result(result.volume, result.provenance, output, given["dtype"])
-    if given["as_json"]:
-        echo_json(saved)
-    else:
-        click.echo(f"Wrote {output} and {saved['sidecar']} in {result.provenance.seconds:.1f} s.")
+    files.run_and_save(request, output, dtype=given["dtype"], quiet=quiet, as_json=given["as_json"])
 
 
 def parse_region(text: str | None) -> Region | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
-from ctrestorelib.apps.cli.console import say
+from ctrestorelib.apps.cli.console import echo_json, progress, say
 from ctrestorelib.apps.cli.options import numbers
 from ctrestorelib.core.errors import GeometryError
 from ctrestorelib.core.provenance import Provenance
@@ -16,6 +17,8 @@ from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.io.notes import Note
 from ctrestorelib.io.volumes import VolumeRead, read_volume, write_volume
+from ctrestorelib.jobs.request import JobRequest
+from ctrestorelib.jobs.runner import run_job
 
 
 def open_volume(
@@ -92,6 +95,21 @@ def sidecar_of(output: Path) -> Path:
         if suffix and name.endswith(suffix):
             return output.with_name(name.removesuffix(suffix) + ".json")
     return output.with_name(name + ".json")
+
+
+def run_and_save(
+    request: JobRequest, output: Path, *, dtype: str, quiet: bool, as_json: bool
+) -> None:
+    """Run a request with progress, write result and provenance, and say so."""
+    if not quiet:
+        say(request.plan().sentence())
+    with progress(request.restorer.spec.title, quiet=quiet) as show:
+        result = run_job(request, show)
+    saved = save_result(result.volume, result.provenance, output, dtype)
+    if as_json:
+        echo_json(saved)
+    else:
+        click.echo(f"Wrote {output} and {saved['sidecar']} in {result.provenance.seconds:.1f} s.")
 
 
 def save_result(volume: Volume, provenance: Provenance, output: Path, dtype: str) -> dict[str, Any]:

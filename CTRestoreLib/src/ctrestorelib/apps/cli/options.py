@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ctrestorelib.core.errors import CTRestoreError, UsageError
-from ctrestorelib.core.params import ParamField, fields_of
+from ctrestorelib.core.params import ParamField, fields_of, to_plain
 from ctrestorelib.methods.registry import method
 from ctrestorelib.restorer.plan import Budget
 from ctrestorelib.restorer.spec import Kind
@@ -49,11 +49,7 @@ def _named(args: Sequence[str], *, positional: bool) -> str | None:
 
 def option_of(field: ParamField) -> click.Option:
     """Return the command-line option of one declared parameter."""
-    default = (
-        "automatic"
-        if field.default is None
-        else str(getattr(field.default, "value", field.default))
-    )
+    default = "automatic" if field.default is None else str(to_plain(field.default))
     unit = f" [{field.info.unit}]" if field.info.unit else ""
     kinds: dict[str, Any] = {"int": int, "float": float, "str": str, "bool": bool}
     flag = f"{field.option}/--no-{field.option[2:]}" if field.kind == "bool" else field.option

@@ -9,7 +9,6 @@ import click
 import numpy as np
 
 from ctrestorelib.apps.cli import files, options
-from ctrestorelib.apps.cli.console import echo_json, progress, say
 from ctrestorelib.core.errors import UsageError
 from ctrestorelib.core.units import MU_WATER_PER_MM, Unit
 from ctrestorelib.core.volume import VolumeGeometry
@@ -18,7 +17,6 @@ from ctrestorelib.geometry.projections import ProjectionSet
 from ctrestorelib.io.projections import read_projections
 from ctrestorelib.io.volumes import read_volume
 from ctrestorelib.jobs.request import JobRequest
-from ctrestorelib.jobs.runner import run_job
 from ctrestorelib.restorer.protocol import Inputs
 from ctrestorelib.restorer.spec import Kind
 
@@ -79,15 +77,7 @@ def reconstruct(projections: Path, output: Path, method: str, **given: Any) -> N
         budget=options.budget_from(given["threads"], given["memory_gb"]),
         notes=files.as_records(read.notes),
     )
-    if not quiet:
-        say(request.plan().sentence())
-    with progress(request.restorer.spec.title, quiet=quiet) as show:
-        result = run_job(request, show)
-    saved = files.save_result(result.volume, result.provenance, output, given["dtype"])
-    if given["as_json"]:
-        echo_json(saved)
-    else:
-        click.echo(f"Wrote {output} and {saved['sidecar']} in {result.provenance.seconds:.1f} s.")
+    files.run_and_save(request, output, dtype=given["dtype"], quiet=quiet, as_json=given["as_json"])
 
 
 def choose_views(projections: ProjectionSet, views: int | None, every: int | None) -> ProjectionSet:
