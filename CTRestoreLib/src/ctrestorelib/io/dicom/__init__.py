@@ -1,0 +1,1 @@
+"""The parts of the DICOM reader; callers use ``ctrestorelib.io.dicom_series`` (layer: io)."""
