@@ -52,13 +52,21 @@ def option_of(field: ParamField) -> click.Option:
     default = "automatic" if field.default is None else str(to_plain(field.default))
     unit = f" [{field.info.unit}]" if field.info.unit else ""
     kinds: dict[str, Any] = {"int": int, "float": float, "str": str, "bool": bool}
-    flag = f"{field.option}/--no-{field.option[2:]}" if field.kind == "bool" else field.option
+    names = [f"{field.option}/--no-{field.option[2:]}"] if field.kind == "bool" else [field.option]
+    names += short_names(field)
     return click.Option(
-        [flag, PREFIX + field.name],
+        [*names, PREFIX + field.name],
         type=click.Choice(field.choices) if field.choices else kinds[field.kind],
         default=None,
         help=f"{field.info.doc}{unit} Default: {default}.",
     )
+
+
+def short_names(field: ParamField) -> list[str]:
+    """Return the spelling without the unit: ``--sod`` beside ``--sod-mm``."""
+    suffix = "-" + field.info.unit
+    stem = field.option.removesuffix(suffix)
+    return [stem] if field.info.unit and stem != field.option else []
 
 
 def given_params(values: dict[str, Any]) -> dict[str, Any]:
