@@ -8,7 +8,8 @@ import pytest
 from ctrestorelib.core.errors import UsageError
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import VolumeGeometry
-from ctrestorelib.geometry.knee import Knee, block_mean, knee_phantom, refined_grid
+from ctrestorelib.geometry.knee import Knee, knee_phantom
+from ctrestorelib.geometry.resampling import block_mean, refined_grid
 from ctrestorelib.geometry.shapes import ellipsoid, joined, loft, rod
 from ctrestorelib.geometry.texture import RandomField
 

@@ -17,6 +17,7 @@ from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.geometry.knee_bones import Bones, implant_layers
 from ctrestorelib.geometry.knee_soft import limb, soft_layers
+from ctrestorelib.geometry.resampling import block_mean, refined_grid
 from ctrestorelib.geometry.shapes import Array, Layer, Points
 from ctrestorelib.geometry.texture import RandomField
 
@@ -130,29 +131,6 @@ def knee_phantom(
         return knee.on(grid)
     fine = knee.on(refined_grid(grid, samples))
     return block_mean(fine, samples)
-
-
-def refined_grid(grid: VolumeGeometry, times: int) -> VolumeGeometry:
-    """Return the grid that fills the same space with ``times`` as many voxels along each axis."""
-    matrix = np.array(grid.ijk_to_lps)
-    matrix[:3, :3] /= times
-    matrix[:3, 3] = grid.to_world(np.full(3, (1 - times) / (2 * times)))
-    k, j, i = (n * times for n in grid.shape)
-    return VolumeGeometry((k, j, i), matrix)
-
-
-def block_mean(volume: Volume, times: int) -> Volume:
-    """Return the means of blocks of ``times``^3 voxels, on the grid that fills the same space."""
-    k, j, i = (n // times for n in volume.shape)
-    blocks = volume.values.reshape(k, times, j, times, i, times)
-    matrix = np.array(volume.geometry.ijk_to_lps)
-    matrix[:3, :3] *= times
-    matrix[:3, 3] = volume.geometry.to_world(np.full(3, (times - 1) / 2))
-    return Volume(
-        blocks.mean(axis=(1, 3, 5), dtype=np.float32),
-        VolumeGeometry((k, j, i), matrix),
-        volume.unit,
-    )
 
 
 def _bricks(shape: tuple[int, int, int]) -> Iterator[tuple[slice, slice, slice]]:
