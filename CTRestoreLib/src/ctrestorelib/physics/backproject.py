@@ -17,6 +17,10 @@ EDGE = 0.5 + 1e-3
 """A pixel reaches half its width beyond its centre; the rest is room for rounding."""
 
 
+_STRAIGHT_PIXELS = 1e-4
+"""A column of voxels may leave its detector column by this much over its length."""
+
+
 @dataclass(frozen=True, eq=False)
 class IndexMatrices:
     """What backprojection needs to know of a scan.
@@ -35,6 +39,17 @@ class IndexMatrices:
     matrices: NDArray[np.float64]
     weights: NDArray[np.float32]
     distance_weight: bool
+
+    def column_axis(self, shape: tuple[int, ...]) -> int | None:
+        """Return the voxel axis along which column and distance stay the same, None without one.
+
+        Such an axis is parallel to the detector's columns in all views; the longest is returned.
+        """
+        mixed = np.abs(self.matrices[:, (0, 2), :3]).max(axis=0)  # (u or w, axis)
+        scale = np.abs(self.matrices[:, 2] @ [*((n - 1) / 2 for n in shape), 1.0]).min()
+        limits = np.array([_STRAIGHT_PIXELS, _STRAIGHT_PIXELS / 1000]) * max(scale, 1e-12)
+        straight = [a for a in range(3) if (mixed[:, a] * shape[a] <= limits).all()]
+        return max(straight, key=lambda a: shape[a], default=None)
 
 
 def backproject(
@@ -93,7 +108,10 @@ def backproject(
         raise GeometryError(message)
     plan = index_matrices(geometry, grid, view_weights, distance_weight=distance_weight)
     backend = choose_backend(backend, device)
-    return _run(projections, plan, grid, out, backend, device, choose_threads(threads))
+    threads = choose_threads(threads)
+    if backend == "torch":
+        return _with_torch(projections, plan, grid.shape, out, device)
+    return _with_numpy(projections, plan, grid.shape, out, (backend, threads))
 
 
 def index_matrices(
@@ -127,24 +145,47 @@ def index_matrices(
     )
 
 
-def _run(
-    projections: Any,
-    plan: IndexMatrices,
-    grid: VolumeGeometry,
-    out: Any,
-    backend: str,
-    device: str,
-    threads: int,
+def _with_torch(
+    projections: Any, plan: IndexMatrices, shape: tuple[int, int, int], out: Any, device: str
 ) -> Any:
     import torch
 
     from ctrestorelib.physics.backproject_torch import backproject_torch
 
     given_torch = isinstance(projections, torch.Tensor)
+    if out is None:
+        out = torch.zeros(shape, device=device) if given_torch else np.zeros(shape, np.float32)
+    on_device = torch.as_tensor(out, device=device)  # shares memory with a numpy array on the CPU
     values = torch.as_tensor(projections, dtype=torch.float32, device=device)
-    total = torch.zeros(grid.shape, device=device)
-    backproject_torch(values, plan, total)
-    if out is not None:
-        out += total if given_torch else total.cpu().numpy()
-        return out
-    return total if given_torch else total.cpu().numpy()
+    backproject_torch(values, plan, on_device)
+    if not given_torch and on_device.device.type != "cpu":
+        out[...] = on_device.cpu().numpy()
+    return out
+
+
+def _with_numpy(
+    projections: Any,
+    plan: IndexMatrices,
+    shape: tuple[int, int, int],
+    out: Any,
+    settings: tuple[str, int],
+) -> Any:
+    given_torch = hasattr(projections, "detach")
+    values = projections.detach().numpy() if given_torch else np.asarray(projections)
+    if out is None:
+        out = np.zeros(shape, dtype=np.float32)
+        if given_torch:
+            import torch
+
+            out = torch.from_numpy(out)
+    target = out.numpy() if given_torch else out
+    backend, threads = settings
+    if backend == "numba":
+        from ctrestorelib.physics.backproject_numba import backproject_numba
+
+        backproject_numba(values, plan, target, threads)
+    else:
+        from ctrestorelib.physics.backproject_numpy import backproject_numpy
+
+        backproject_numpy(values, plan, target)
+    return out

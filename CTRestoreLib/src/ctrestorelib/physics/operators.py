@@ -149,6 +149,14 @@ class XrayOperator:
     @cached_property
     def _engine(self) -> Engine:
         rays = index_rays(self.geometry, self.grid)
+        if self.backend == "numba":
+            from ctrestorelib.physics.joseph_numba import numba_joseph
+
+            return numba_joseph(rays, self.threads)
+        if self.backend == "numpy":
+            from ctrestorelib.physics.joseph_numpy import numpy_joseph
+
+            return numpy_joseph(rays)
         from ctrestorelib.physics.joseph_torch import TorchJoseph
 
         return TorchJoseph(rays, self.device)
