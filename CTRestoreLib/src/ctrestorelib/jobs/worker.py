@@ -12,7 +12,6 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from ctrestorelib.core.errors import CTRestoreError, ResourceError
 from ctrestorelib.core.job import Event, Job
 from ctrestorelib.jobs.execute import execute
 from ctrestorelib.jobs.folder import read_request, write_result
+from ctrestorelib.quality.result import plain
 
 _ASK_EVERY_S = 0.05
 
@@ -65,7 +65,7 @@ def run(request_path: Path) -> int:
         log({"kind": "started", "pid": os.getpid()})
         job = Job(emit=log, is_cancelled=CancelWatch(folder), seed=request.seed)
         estimate = execute(request, budget, job)
-        write_result(folder, estimate.volume, estimate.uncertainty, _plain(dict(estimate.report)))
+        write_result(folder, estimate.volume, estimate.uncertainty, plain(dict(estimate.report)))
         log({"kind": "done"})
     except CTRestoreError as error:
         log({"kind": "error", **error.to_json()})
@@ -93,17 +93,6 @@ def _as_bug(error: Exception) -> CTRestoreError:
         f"{Path(where.filename).name}, line {where.lineno}). Your data are unchanged."
     )
     return CTRestoreError(message, hint="Please report this with the provenance of the input.")
-
-
-def _plain(value: Any) -> Any:
-    """Return numpy scalars and arrays inside a report as plain values."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
-    return value
 
 
 if __name__ == "__main__":

@@ -70,6 +70,16 @@ def main() -> None:
         sys.exit(report_error(error, as_json=as_json))
     except KeyboardInterrupt:
         sys.exit(report_error(Cancelled(), as_json=as_json))
+    except BrokenPipeError:
+        sys.exit(0)  # the reader of our output, such as 'head', has seen enough
+    except Exception as error:  # noqa: BLE001 - the process boundary: a bug is said as one
+        import traceback
+
+        traceback.print_exc()
+        message = (
+            f"CTRestore failed unexpectedly ({type(error).__name__}); originals are unchanged."
+        )
+        sys.exit(report_error(CTRestoreError(message, hint="Please report it."), as_json=as_json))
 
 
 def _json_error(record: dict[str, object]) -> str:
