@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ctrestorelib.core.errors import InputError, ResourceError
+from ctrestorelib.core.errors import GeometryError, InputError, ResourceError
 from ctrestorelib.core.job import Job
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
@@ -98,13 +98,14 @@ def read_series(
         If the volume does not fit into memory.
     """
     with open_sources(path) as sources:
-        chosen, notes = choose(scan(sources), series)
+        found = scan(sources)
+        chosen, notes = choose(found, series)
         slices, more = without_copies(chosen.slices)
         notes += more
         slices, more = _without_localizers(slices)
         notes += more
         check_files(slices)
-        stack = arrange(slices)
+        stack = _arranged(slices, found.damaged)
         unit, more = unit_of(stack.slices)
         notes += [*more, *stack.notes]
         values, geometry, more = _load(stack, unit, resample_tilt=resample_tilt, job=job)
@@ -112,6 +113,16 @@ def read_series(
     volume = Volume(values, geometry, unit)
     uids = tuple(s.file.sop_uid for s in stack.slices)
     return SeriesRead(volume, tuple(notes), uids, chosen.info)
+
+
+def _arranged(slices: Sequence[Slice], damaged: int) -> Stack:
+    try:
+        return arrange(slices)
+    except GeometryError as error:
+        if not damaged:
+            raise
+        hint = f"{damaged} damaged files were left out: copy or export them again."
+        raise GeometryError(error.message, hint=hint) from error
 
 
 def _without_localizers(slices: Sequence[Slice]) -> tuple[list[Slice], list[Note]]:

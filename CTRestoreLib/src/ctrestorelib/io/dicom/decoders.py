@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ctrestorelib.core.errors import InputError
 from ctrestorelib.io.dicom.codestream import codestream_size
 from ctrestorelib.io.dicom.headers import FileHeader
-from ctrestorelib.io.dicom.quiet import READ_ERRORS
+from ctrestorelib.io.dicom.quiet import read_errors
 from ctrestorelib.io.dicom.series import Slice
 
 Stored = NDArray[np.integer[Any]]
@@ -64,7 +64,7 @@ def decode_frame(item: Slice, dataset: Any) -> Stored:
 def _tried(attempt: Any, item: Slice, dataset: Any, packed: bytes) -> Stored | None:
     try:
         found: Stored | None = attempt(item, dataset, packed)
-    except (*READ_ERRORS, ImportError):
+    except read_errors():
         return None
     return found
 
@@ -78,7 +78,7 @@ def _packed(dataset: Any, frame: int, count: int) -> bytes:
             return bytes(encaps.get_frame(dataset.PixelData, frame, number_of_frames=count))
         parts = encaps.generate_pixel_data(dataset.PixelData, count)
         return b"".join(list(parts)[frame])
-    except READ_ERRORS:
+    except read_errors():
         return b""
 
 
@@ -144,5 +144,5 @@ def _has_decoder(dataset: Any) -> bool:
         from pydicom.pixels import get_decoder
 
         return bool(get_decoder(dataset.file_meta.TransferSyntaxUID).is_available)
-    except (*READ_ERRORS, ImportError):
+    except read_errors():
         return False

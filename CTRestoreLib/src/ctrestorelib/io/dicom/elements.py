@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from ctrestorelib.io.dicom.quiet import READ_ERRORS
+from ctrestorelib.io.dicom.quiet import read_errors
 
 _CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -16,7 +16,7 @@ def value_of(dataset: Any, keyword: str) -> Any:
     """Return the value of an element, or None."""
     try:
         return dataset.get(keyword)
-    except READ_ERRORS:
+    except read_errors():
         return None
 
 
@@ -33,7 +33,7 @@ def numbers(dataset: Any, keyword: str, count: int | None = None) -> tuple[float
         return None
     try:
         items = tuple(float(v) for v in (value if _is_many(value) else (value,)))
-    except READ_ERRORS:
+    except read_errors():
         return None
     if not items or not all(map(math.isfinite, items)):
         return None
@@ -76,7 +76,7 @@ def items(dataset: Any, keyword: str) -> tuple[Any, ...]:
     value = value_of(dataset, keyword)
     try:
         return tuple(value) if value is not None and not isinstance(value, (str, bytes)) else ()
-    except READ_ERRORS:
+    except read_errors():
         return ()
 
 

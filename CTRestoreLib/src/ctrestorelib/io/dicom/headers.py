@@ -11,7 +11,7 @@ from ctrestorelib.io.dicom.container import Container, open_container
 from ctrestorelib.io.dicom.enhanced import frame_headers
 from ctrestorelib.io.dicom.frames import FrameHeader
 from ctrestorelib.io.dicom.pixel_element import PixelElement, find_pixels
-from ctrestorelib.io.dicom.quiet import READ_ERRORS
+from ctrestorelib.io.dicom.quiet import read_errors
 from ctrestorelib.io.dicom.sources import Source
 
 CT_CLASSES = (
@@ -98,7 +98,7 @@ def read_header(source: Source) -> FileHeader | None:
             return None
         with container.stream:
             return _parse(source, container)
-    except READ_ERRORS:
+    except read_errors():
         # The cause is not chained: its text may quote a patient's data.
         message = "The header of a DICOM file is damaged and cannot be read."
         raise InputError(message, hint="Export or copy the series again.") from None

@@ -12,7 +12,7 @@ from ctrestorelib.core.errors import InputError
 from ctrestorelib.io.dicom.container import EXPLICIT_BIG, NATIVE, Container, open_container
 from ctrestorelib.io.dicom.decoders import Stored, decode_frame
 from ctrestorelib.io.dicom.headers import FileHeader
-from ctrestorelib.io.dicom.quiet import READ_ERRORS, quiet
+from ctrestorelib.io.dicom.quiet import quiet, read_errors
 from ctrestorelib.io.dicom.series import Slice
 
 
@@ -51,7 +51,7 @@ class PixelReader:
                 if self._is_plain(item.file):
                     return self._plain(item)
                 return decode_frame(item, self._whole())
-            except READ_ERRORS:
+            except read_errors():
                 # The cause is not chained: its text may quote a patient's data.
                 message = "The pixel data of an image cannot be read."
                 raise InputError(message, hint="Copy or export the series again.") from None

@@ -8,12 +8,22 @@ import warnings
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cache
 
-READ_ERRORS = (
-    OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-    NotImplementedError, RuntimeError, OverflowError, AssertionError, struct.error, zlib.error,
-)  # fmt: skip
-"""What pydicom and its decoders raise on damaged or hostile files (RecursionError included)."""
+
+@cache
+def read_errors() -> tuple[type[BaseException], ...]:
+    """Return what pydicom and its decoders raise on damaged or hostile files.
+
+    A RecursionError (endlessly nested sequences) is a RuntimeError and so among them.
+    """
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (
+        OSError, EOFError, ImportError, ValueError, TypeError, KeyError, IndexError,
+        AttributeError, NotImplementedError, RuntimeError, OverflowError, AssertionError,
+        struct.error, zlib.error, BytesLengthException, InvalidDicomError,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -159,7 +159,8 @@ def _zip_sources(archive: zipfile.ZipFile) -> Iterator[Source]:
 
 
 def _is_clutter(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+    parts = PurePosixPath(name).parts
+    return "__MACOSX" in parts or parts[-1].startswith(".")
 
 
 def _check_member(member: zipfile.ZipInfo) -> None:
