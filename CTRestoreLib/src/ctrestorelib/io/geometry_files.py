@@ -10,7 +10,7 @@ from ctrestorelib.core.errors import GeometryError, InputError, UsageError
 from ctrestorelib.core.files import atomic_path
 from ctrestorelib.geometry.scan import ConeBeamGeometry
 from ctrestorelib.io.paths import existing
-from ctrestorelib.io.rtk_xml import DetectorImage, read_rtk_xml, write_rtk_xml
+from ctrestorelib.io.rtk_xml import DetectorImage, read_rtk_xml, rtk_xml_text
 
 
 def read_geometry(path: Path | str, detector: DetectorImage | None = None) -> ConeBeamGeometry:
@@ -55,10 +55,9 @@ def read_json(path: Path) -> dict[str, Any]:
     return record
 
 
-def write_json(record: dict[str, Any], path: Path) -> None:
-    """Write a JSON object as a whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+def json_text(record: dict[str, Any]) -> str:
+    """Return the text of a JSON file; numbers come back exactly."""
+    return json.dumps(record, indent=1) + "\n"
 
 
 def write_geometry(geometry: ConeBeamGeometry, path: Path | str) -> None:
@@ -75,9 +74,11 @@ def write_geometry(geometry: ConeBeamGeometry, path: Path | str) -> None:
     """
     path = Path(path)
     if path.suffix.lower() == ".json":
-        write_json(geometry.to_json(), path)
+        text = json_text(geometry.to_json())
     elif path.suffix.lower() == ".xml":
-        write_rtk_xml(geometry, path)
+        text = rtk_xml_text(geometry)
     else:
         message = f"Geometries are written as .json or .xml; got {path.name!r}."
         raise UsageError(message)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,22 +119,45 @@ def write(volume: Volume, path: Path, dtype: str) -> tuple[int, tuple[Note, ...]
         message = f"{path.suffix} files come in two parts, which cannot be written as one step."
         raise UsageError(message, hint="Use .nrrd or .mha: the same format in one file.")
     values, clipped, notes = to_stored(volume, dtype)
-    _write_image(values, volume, path)
+    geometry = volume.geometry
+    metadata = {UNIT_KEY: volume.unit.value}
+    with atomic_path(path) as temporary:
+        write_image(
+            values,
+            temporary,
+            geometry.spacing_mm,
+            geometry.origin_lps_mm.tolist(),
+            direction=geometry.direction,
+            metadata=metadata,
+            compress=True,
+        )
     return clipped, notes
 
 
-def _write_image(values: NDArray[Any], volume: Volume, path: Path) -> None:
+def write_image(
+    values: NDArray[Any],
+    path: Path,
+    spacing_mm: Sequence[float],
+    origin_mm: Sequence[float],
+    *,
+    direction: NDArray[np.float64] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    compress: bool = False,
+) -> None:
+    """Write an array ``[k, j, i]`` with SimpleITK to ``path`` (of an atomic write)."""
     import SimpleITK as sitk  # noqa: N813
 
     image = sitk.GetImageFromArray(values)
-    image.SetSpacing(volume.geometry.spacing_mm)
-    image.SetOrigin(volume.geometry.origin_lps_mm.tolist())
-    image.SetDirection(volume.geometry.direction.ravel().tolist())
-    image.SetMetaData(UNIT_KEY, volume.unit.value)
-    with atomic_path(path) as temporary, quiet(sitk):
+    image.SetSpacing(list(spacing_mm))
+    image.SetOrigin(list(origin_mm))
+    if direction is not None:
+        image.SetDirection(direction.ravel().tolist())
+    for key, value in (metadata or {}).items():
+        image.SetMetaData(key, value)
+    with quiet(sitk):
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True, compressionLevel=1)
+            sitk.WriteImage(image, str(path), useCompression=compress, compressionLevel=1)
         except RuntimeError as error:
-            message = f"Cannot write {path.name}: the disk is full or the folder is read-only."
+            message = "Cannot write the image: the disk is full or the folder is read-only."
             hint = "Free some space or choose another folder; nothing was changed."
             raise ResourceError(message, hint=hint) from error

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import GeometryError, InputError
-from ctrestorelib.core.files import atomic_path
 from ctrestorelib.geometry.scan import Beam, ConeBeamGeometry
 
 ROOT = "RTKThreeDCircularGeometry"
@@ -300,8 +299,8 @@ def euler_deg(rotation: NDArray[np.float64]) -> tuple[float, float, float]:
     return gantry_deg % 360.0, out_deg + 0.0, in_deg + 0.0
 
 
-def write_rtk_xml(geometry: ConeBeamGeometry, path: Path) -> None:
-    """Write an RTK geometry file (version 3) for a stack whose ITK origin is its middle."""
+def rtk_xml_text(geometry: ConeBeamGeometry) -> str:
+    """Return an RTK geometry file (version 3) for a stack whose ITK origin is its middle."""
     lines = ['<?xml version="1.0"?>', "<!DOCTYPE RTKGEOMETRY>", f'<{ROOT} version="3">']
     for view in rtk_parameters(geometry):
         lines.append("  <Projection>")
@@ -309,6 +308,4 @@ def write_rtk_xml(geometry: ConeBeamGeometry, path: Path) -> None:
         rows = [" ".join(f"{x!r}" for x in row) for row in matrix_of(view).tolist()]
         lines += ["    <Matrix>", *(f"      {row}" for row in rows), "    </Matrix>"]
         lines.append("  </Projection>")
-    lines.append(f"</{ROOT}>\n")
-    with atomic_path(path) as temporary:
-        temporary.write_text("\n".join(lines), encoding="ascii")
+    return "\n".join([*lines, f"</{ROOT}>", ""])

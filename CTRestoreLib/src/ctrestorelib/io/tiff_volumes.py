@@ -241,19 +241,31 @@ def _stated_unit(tiff: Any) -> Unit | None:
 
 
 def write(volume: Volume, path: Path, dtype: str) -> tuple[int, tuple[Note, ...]]:
-    """Write an ImageJ TIFF of one page per slice; return clipped voxels and notes."""
+    """Write a TIFF of one page per slice; return clipped voxels and notes."""
+    values, clipped, notes = to_stored(volume, dtype)
+    with atomic_path(path) as temporary:
+        write_pages(values, temporary, volume.geometry.spacing_mm, UNIT_PREFIX + volume.unit.value)
+    return clipped, (*notes, *orientation_dropped(volume.geometry, "TIFF"))
+
+
+def write_pages(values: NDArray[Any], path: Path, spacing_mm: Spacing, info: str) -> None:
+    """Write an array ``[k, j, i]`` as an ImageJ TIFF, or OME-TIFF for types ImageJ lacks."""
     import tifffile
 
-    values, clipped, notes = to_stored(volume, dtype)
-    i, j, k = volume.geometry.spacing_mm
-    imagej = dtype in ("float32", "uint16", "uint8")
-    metadata = {"spacing": k, "unit": "mm", "axes": "ZYX", "Info": UNIT_PREFIX + volume.unit.value}
-    with atomic_path(path) as temporary:
+    i, j, k = spacing_mm
+    if values.dtype.name in ("float32", "uint16", "uint8"):
+        metadata = {"spacing": k, "unit": "mm", "axes": "ZYX", "Info": info}
         tifffile.imwrite(
-            temporary, values, imagej=imagej, resolution=(1 / i, 1 / j),
-            metadata=metadata if imagej else {"axes": "ZYX"}, photometric="minisblack",
+            path, values, imagej=True, resolution=(1 / i, 1 / j), metadata=metadata,
+            photometric="minisblack",
         )  # fmt: skip
-    return clipped, (*notes, *orientation_dropped(volume.geometry, "TIFF"))
+        return
+    sizes = {f"PhysicalSize{axis}": size for axis, size in zip("XYZ", (i, j, k), strict=True)}
+    units = {f"PhysicalSize{axis}Unit": "mm" for axis in "XYZ"}
+    tifffile.imwrite(
+        path, values, ome=True, photometric="minisblack",
+        metadata={"axes": "ZYX", "Description": info, **sizes, **units},
+    )  # fmt: skip
 
 
 def orientation_dropped(geometry: VolumeGeometry, title: str) -> tuple[Note, ...]:
