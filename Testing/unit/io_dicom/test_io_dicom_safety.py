@@ -24,6 +24,7 @@ def one(folder):
     return next(iter(sorted(folder.iterdir())))
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value")  # said while writing the spoilt files
 def test_messages_notes_and_logs_tell_nothing_about_the_patient(make_series, caplog, capfd):
     def spoil(ds, k):
         ds.PatientBirthDate = "1960-01-01"  # an invalid date: pydicom would quote it in a warning

@@ -110,11 +110,15 @@ def _by_simpleitk(item: Slice, _dataset: Any, _packed: bytes) -> Stored | None:
         path = Path(folder) / "image.dcm"
         with item.file.source.open() as stream:
             path.write_bytes(stream.read())
-        SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # its texts name the file
         reader = SimpleITK.ImageFileReader()
         reader.SetImageIO("GDCMImageIO")
         reader.SetFileName(str(path))
-        values = SimpleITK.GetArrayFromImage(reader.Execute())
+        shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # the texts may quote the header
+        try:
+            values = SimpleITK.GetArrayFromImage(reader.Execute())
+        finally:
+            SimpleITK.ProcessObject.SetGlobalWarningDisplay(shown)
     # GDCM has already applied slope and intercept; go back to the stored values.
     slope, intercept = item.frame.slope or 1.0, item.frame.intercept or 0.0
     stored: Stored = np.rint((np.squeeze(values, 0) - intercept) / slope).astype(np.int32)
