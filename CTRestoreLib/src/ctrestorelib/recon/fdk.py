@@ -36,7 +36,10 @@ from ctrestorelib.recon.obliquity import ray_weights, sample_spacing_mm
 from ctrestorelib.recon.truncation import (
     Truncation,
     extension,
+    fit_columns,
+    tail,
     truncated_sides,
+    typical_bend,
     warn_truncated,
 )
 from ctrestorelib.recon.weights import Redundancy, Weighting, redundancy
@@ -72,6 +75,8 @@ class FdkSetup:
         Shape (view, col) or (view, 1): redundancy, angle, sample spacing and distance scale.
     truncated_share
         Share of rows cut off at the first and at the last column.
+    bend
+        Curvature of the squared line integrals by which cut-off rows are continued.
     """
 
     geometry: ConeBeamGeometry
@@ -82,6 +87,7 @@ class FdkSetup:
     rays: NDArray[np.float32] | None
     factors: NDArray[np.float32]
     truncated_share: tuple[float, float]
+    bend: float
 
 
 def fdk(
@@ -185,6 +191,7 @@ def prepare(
         rays=_common_rays(geometry),
         factors=(chosen.weights * scale[:, None]).astype(np.float32),
         truncated_share=shares,
+        bend=typical_bend(projections.values[:, rows]),
     )
 
 
@@ -277,7 +284,24 @@ def _filter(
             target = block[view][:, setup.columns]
             np.multiply(reading, rays[view], out=target)
             np.multiply(target, setup.factors[views.start + view], out=target)
-            apply(block[view])
+            apply(block[view], *_tails(target, rays[view], setup, views.start + view))
+
+
+def _tails(
+    target: NDArray[np.float32], rays: NDArray[np.float32], setup: FdkSetup, view: int
+) -> list[NDArray[np.float32] | None]:
+    """Return what continues the weighted rows of one view on the left and right."""
+    count = fit_columns(target.shape[1])
+    ends = (target[:, :count][:, ::-1], target[:, -count:])
+    middle = len(target) // 2
+    return [
+        tail(
+            end, setup.bend * float(rays[middle, column] * setup.factors[view, column]) ** 2, length
+        )
+        if length
+        else None
+        for end, column, length in zip(ends, (0, -1), setup.row_filter.extension, strict=True)
+    ]
 
 
 def _volume(grid: VolumeGeometry, device: str) -> tuple[Any, Callable[[NDArray[np.float32]], Any]]:

@@ -19,9 +19,6 @@ from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import UsageError
 
-EDGE_COLUMNS = 3
-"""Columns averaged for the value at a row's end: fewer carry noise, more carry structure."""
-
 
 @enum.unique
 class Window(str, enum.Enum):
@@ -105,15 +102,6 @@ def _rest(number: int) -> int:
     return number
 
 
-def roll_off(columns: int) -> NDArray[np.float32]:
-    """Return a smooth descent from just below 1 to just above 0: the tail beside a cut-off row.
-
-    A quarter ellipse, as a convex body has: steep at its far end, level where it joins.
-    """
-    x = (np.arange(columns) + 1.0) / (columns + 1.0)
-    return np.sqrt(1.0 - x * x).astype(np.float32)
-
-
 @dataclass(frozen=True)
 class RowFilter:
     """Filters detector rows; made once for a scan, applied to block after block.
@@ -125,8 +113,8 @@ class RowFilter:
     window, cutoff
         Apodisation, and where it ends as a fraction of Nyquist.
     extension
-        Columns by which every row is continued smoothly beyond its first and its last column
-        (for rows that the object overfills); 0 for none.
+        Columns by which rows may be continued beyond their first and their last column (where
+        the object overfills them); 0 for none.
     backend
         ``"torch"`` or ``"scipy"``.
     threads
@@ -162,30 +150,26 @@ class RowFilter:
                 apply(view)
 
     @contextmanager
-    def running(self) -> Iterator[Callable[[NDArray[np.float32]], None]]:
-        """Yield a function that filters ``[row, col]`` in place, on the asked number of threads.
+    def running(self) -> Iterator[Callable[..., None]]:
+        """Yield ``apply(view, left_tail, right_tail)``, which filters ``[row, col]`` in place.
 
-        One view at a time keeps the work in the processor's cache.
+        The tails ``[row, extension]`` continue the rows outwards; None stands for zeros. One view
+        at a time keeps the work in the processor's cache.
         """
         with _convolution(self) as convolve:
 
-            def apply(view: NDArray[np.float32]) -> None:
-                padded = self._extended(view) if any(self.extension) else view
-                start = self.extension[0]
+            def apply(
+                view: NDArray[np.float32],
+                left: NDArray[np.float32] | None = None,
+                right: NDArray[np.float32] | None = None,
+            ) -> None:
+                first = None if left is None else left[:, ::-1]
+                parts = [part for part in (first, view, right) if part is not None]
+                padded = np.concatenate(parts, axis=1) if len(parts) > 1 else view
+                start = 0 if left is None else left.shape[1]
                 view[:] = convolve(padded)[:, start : start + self.columns]
 
             yield apply
-
-    def _extended(self, view: NDArray[np.float32]) -> NDArray[np.float32]:
-        left, right = self.extension
-        out = np.empty((len(view), left + self.columns + right), dtype=np.float32)
-        out[:, left : left + self.columns] = view
-        width = min(EDGE_COLUMNS, self.columns)
-        if left:
-            out[:, :left] = view[:, :width].mean(axis=1)[:, None] * roll_off(left)[::-1]
-        if right:
-            out[:, left + self.columns :] = view[:, -width:].mean(axis=1)[:, None] * roll_off(right)
-        return out
 
 
 Convolution = Callable[[NDArray[np.float32]], Any]
