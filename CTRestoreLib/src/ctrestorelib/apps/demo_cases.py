@@ -1,0 +1,198 @@
+"""What the demo works on: the procedural knee, or a person's own scan cut to size (layer: apps)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctrestorelib.core.errors import InputError
+from ctrestorelib.core.units import Unit
+from ctrestorelib.core.volume import Volume, VolumeGeometry, padding_mask
+from ctrestorelib.geometry.knee import KNEE_EXTENT_MM, Knee
+from ctrestorelib.geometry.resampling import block_mean, refined_grid
+from ctrestorelib.io.volumes import read_volume
+
+AIR_HU = -1000.0
+_BODY_HU = -400.0
+
+
+@dataclass(frozen=True)
+class DemoSize:
+    """How much the demo does.
+
+    Parameters
+    ----------
+    voxels
+        Edge of the reconstructed volume.
+    full_views
+        Views of the scan with many views.
+    own_box_kji
+        Largest part of an own scan that is denoised, in voxels.
+    """
+
+    voxels: int = 112
+    full_views: int = 240
+    own_box_kji: tuple[int, int, int] = (48, 224, 224)
+
+    @classmethod
+    def quick(cls) -> DemoSize:
+        """Return sizes that finish within a minute."""
+        return cls(voxels=64, full_views=120, own_box_kji=(24, 128, 128))
+
+
+@dataclass(frozen=True, eq=False)
+class ScanObject:
+    """What the virtual scanner sees.
+
+    Parameters
+    ----------
+    volume
+        In HU.
+    refine
+        How many times finer the virtual scan interpolates it.
+    truth
+        The object on the grid of the reconstructions, in HU.
+    """
+
+    volume: Volume
+    refine: int
+    truth: Volume
+
+
+@dataclass(frozen=True, eq=False)
+class DemoCase:
+    """One object to scan and to restore.
+
+    Parameters
+    ----------
+    title
+        What it is.
+    scanned
+        What is scanned virtually; None if that cannot be done.
+    noisy
+        A volume to denoise; None if it shall come from a virtual low-dose scan.
+    notes
+        What was assumed or changed, in sentences.
+    sop_instance_uids
+        DICOM identity of ``noisy``.
+    """
+
+    title: str
+    scanned: ScanObject | None
+    noisy: Volume | None = None
+    notes: tuple[str, ...] = ()
+    sop_instance_uids: tuple[str, ...] = ()
+
+
+def knee_case(size: DemoSize, seed: int, *, implant: bool = False) -> DemoCase:
+    """Return the procedural knee: sampled twice as finely as it will be reconstructed."""
+    step = KNEE_EXTENT_MM / size.voxels
+    grid = VolumeGeometry.from_spacing((size.voxels,) * 3, (step,) * 3)
+    fine = Knee(seed, implant=implant).on(refined_grid(grid, 2))
+    mean = block_mean(fine, 2)
+    truth = Volume(mean.values, grid, mean.unit)
+    title = "Procedural knee" + (" with a plate" if implant else "")
+    return DemoCase(title, ScanObject(fine, 1, truth))
+
+
+def own_case(path: Path, size: DemoSize) -> DemoCase:
+    """Return a person's own scan: a part to denoise, and a small copy to scan virtually.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or holds no object.
+    """
+    read = read_volume(path)
+    volume = read.volume
+    volume.require_finite()
+    notes = [n.text for n in read.notes]
+    middle = _middle_kji(volume)
+    part = _boxed(volume, middle, size.own_box_kji)
+    if part.shape != volume.shape:
+        notes.append(
+            f"Denoising shows the middle {_size(part.shape)} of {_size(volume.shape)} voxels."
+        )
+    title = "Your scan"
+    if volume.unit is Unit.GREY:
+        notes.append(
+            "The values have no physical unit, so no X-ray views can be simulated from them: the "
+            "sparse-view part is left out."
+        )
+        return DemoCase(title, None, part, tuple(notes), read.sop_instance_uids)
+    small, told = _reduced(volume.to_unit(Unit.HU), size.voxels)
+    notes += told
+    scanned = ScanObject(small, 2, small)
+    return DemoCase(title, scanned, part, tuple(notes), read.sop_instance_uids)
+
+
+def body_mask(truth: Volume) -> NDArray[np.bool_]:
+    """Return where an HU volume is not the air around the object, shape ``[k, j, i]``."""
+    from scipy.ndimage import binary_fill_holes
+
+    inside = truth.values > _BODY_HU
+    return np.stack([binary_fill_holes(part) for part in inside])
+
+
+def _middle_kji(volume: Volume) -> tuple[int, int, int]:
+    """Return the voxel in the middle of the object."""
+    values = volume.values
+    threshold = _BODY_HU if volume.unit is Unit.HU else float(values.mean(dtype=np.float64))
+    inside = values > threshold
+    if not inside.any():
+        message = "The volume holds nothing but air: there is nothing to restore."
+        raise InputError(message, hint="Check the unit of the values (HU, 1/mm or grey).")
+    out = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        weight = inside.sum(axis=others, dtype=np.float64)
+        out.append(round(float((weight * np.arange(len(weight))).sum() / weight.sum())))
+    return out[0], out[1], out[2]
+
+
+def _boxed(volume: Volume, middle: tuple[int, int, int], most: tuple[int, int, int]) -> Volume:
+    ranges = []
+    for centre, limit, size in zip(middle, most, volume.shape, strict=True):
+        length = min(limit, size)
+        start = min(max(0, centre - length // 2), size - length)
+        ranges.append(slice(start, start + length))
+    return volume.crop((ranges[0], ranges[1], ranges[2]))
+
+
+def _reduced(volume: Volume, voxels: int) -> tuple[Volume, list[str]]:
+    """Return the volume with at most ``voxels`` along each axis, averaged where it is finer."""
+    from scipy.ndimage import affine_transform, gaussian_filter
+
+    notes = ["The sparse-view part takes your scan, with its own noise, as the truth."]
+    values = np.where(padding_mask(volume), np.float32(AIR_HU), volume.values)
+    values = np.maximum(values, np.float32(AIR_HU))
+    extents = [
+        n * s for n, s in zip(volume.shape, reversed(volume.geometry.spacing_mm), strict=True)
+    ]
+    step = max(extents) / voxels
+    factors = [max(1.0, step / s) for s in reversed(volume.geometry.spacing_mm)]
+    if max(factors) <= 1.0:
+        return volume.with_values(values), notes
+    shape = [max(1, int(n / f)) for n, f in zip(volume.shape, factors, strict=True)]
+    blurred = gaussian_filter(values, [0.45 * f if f > 1 else 0 for f in factors], mode="nearest")
+    starts = [
+        (n - 1) / 2 - f * (m - 1) / 2 for n, m, f in zip(volume.shape, shape, factors, strict=True)
+    ]
+    small = affine_transform(blurred, factors, starts, tuple(shape), order=1, mode="nearest")
+    matrix = np.array(volume.geometry.ijk_to_lps)
+    matrix[:3, :3] *= factors[::-1]
+    matrix[:3, 3] = volume.geometry.to_world(starts[::-1])
+    geometry = VolumeGeometry((shape[0], shape[1], shape[2]), matrix)
+    spacing = " x ".join(f"{s:.2f}" for s in geometry.spacing_mm)
+    notes.append(
+        f"For the sparse-view part the scan was reduced to {_size(geometry.shape)} voxels of "
+        f"{spacing} mm."
+    )
+    return Volume(small, geometry, Unit.HU), notes
+
+
+def _size(shape_kji: tuple[int, int, int]) -> str:
+    return " x ".join(str(n) for n in reversed(shape_kji))

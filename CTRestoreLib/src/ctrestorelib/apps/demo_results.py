@@ -1,0 +1,168 @@
+"""What the demo found: volumes with their numbers, and how they become a summary (layer: apps)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ctrestorelib.apps.demo_cases import body_mask
+from ctrestorelib.core.volume import Volume
+from ctrestorelib.quality.noise import estimate_noise
+from ctrestorelib.quality.reference import psnr, rmse, ssim
+from ctrestorelib.quality.residual import residual_structure
+from ctrestorelib.quality.result import Measure
+from ctrestorelib.quality.window import FIELD_WINDOW
+
+
+@dataclass(frozen=True, eq=False)
+class DemoEntry:
+    """One volume of the demo with its numbers.
+
+    Parameters
+    ----------
+    name
+        Short name: the method's id, or ``truth``, ``original``.
+    title
+        As a person reads it.
+    seconds
+        Duration of the job, with starting its process.
+    measures
+        By name: ``rmse``, ``psnr``, ``ssim``, ``noise``, ``residual_structure``, ``chi_squared``.
+    file
+        Name of the volume's file in the output folder.
+    notes
+        The method's warnings, and what sets it apart from the others.
+    """
+
+    name: str
+    title: str
+    volume: Volume
+    seconds: float | None = None
+    measures: dict[str, Measure] = field(default_factory=dict)
+    file: str = ""
+    notes: tuple[str, ...] = ()
+
+    def sentence(self) -> str:
+        """Return the most telling numbers in one line."""
+        found = self.measures
+        parts = []
+        if "rmse" in found:
+            parts.append(f"error {float(found['rmse']):.0f} HU inside the body")
+            parts.append(f"PSNR {float(found['psnr']):.1f} dB")
+        if "noise" in found:
+            parts.append(f"noise {float(found['noise']):.1f} {found['noise'].unit}")
+        structure = found.get("residual_structure")
+        if structure is not None and structure.verdict.word:
+            parts.append(f"removed noise: {structure.verdict.word}")
+        if self.seconds is not None:
+            parts.append(f"{self.seconds:.0f} s")
+        return ", ".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the voxels as plain values."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "file": self.file,
+            "seconds": self.seconds,
+            "measures": {name: _short(m) for name, m in self.measures.items()},
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class DemoPart:
+    """One of the demo's two comparisons.
+
+    Parameters
+    ----------
+    name
+        ``low_dose`` or ``sparse``.
+    title, intro
+        Heading and explanation in plain words.
+    entries
+        All volumes on one grid; the truth (if known) and the untreated volume first.
+    left_out
+        Methods that did not run: title and reason.
+    scan
+        The virtual scan's settings.
+    """
+
+    name: str
+    title: str
+    intro: str
+    entries: tuple[DemoEntry, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+    scan: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the voxels as plain values."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "scan": self.scan,
+            "left_out": [{"method": title, "why": why} for title, why in self.left_out],
+            "entries": [entry.to_json() for entry in self.entries],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class DemoResult:
+    """What the demo made: the report page, the summary file, and everything in it."""
+
+    report: Path
+    summary: Path
+    title: str
+    parts: tuple[DemoPart, ...]
+    notes: tuple[str, ...]
+    seconds: float
+
+
+def measures_of(
+    volume: Volume, truth: Volume | None, original: Volume | None
+) -> dict[str, Measure]:
+    """Return the demo's measures of one volume.
+
+    Parameters
+    ----------
+    truth
+        Adds RMSE inside the body (HU), PSNR and SSIM (whole volume, window [-1000, 1000] HU).
+    original
+        The volume before denoising: adds the residual-structure test.
+    """
+    out: dict[str, Measure] = {}
+    if truth is not None:
+        shown, wanted = FIELD_WINDOW.apply(volume.values), FIELD_WINDOW.apply(truth.values)
+        out["rmse"] = rmse(volume, truth, mask=body_mask(truth))
+        out["psnr"] = psnr(shown, wanted, data_range=1.0)
+        out["ssim"] = ssim(shown, wanted, data_range=1.0)
+    noise = estimate_noise(volume)
+    title = "Noise in soft tissue"
+    out["noise"] = Measure("noise", title, noise.sigma, noise.unit.label, noise.interval)
+    if original is not None:
+        out["residual_structure"] = residual_structure(original, volume).to_measure()
+    return out
+
+
+def fit_to_views(report: dict[str, Any]) -> dict[str, Measure]:
+    """Return how well a reconstruction explains its own views, if the method says so."""
+    found = _find(report, "chi_squared_per_reading")
+    if found is None:
+        return {}
+    sentence = "1: explains the views as well as the noise allows; more: misses something."
+    title = "Misfit to the views (chi-squared per reading)"
+    return {"chi_squared": Measure("chi_squared", title, float(found), sentence=sentence)}
+
+
+def _find(record: Any, key: str) -> Any:
+    if not isinstance(record, dict):
+        return None
+    if key in record:
+        return record[key]
+    return next((v for part in record.values() if (v := _find(part, key)) is not None), None)
+
+
+def _short(measure: Measure) -> dict[str, Any]:
+    record = measure.to_json()
+    return {k: record[k] for k in ("value", "unit", "verdict", "sentence", "not_measurable")}
