@@ -12,7 +12,7 @@ from ctrestorelib.core.volume import Volume
 from ctrestorelib.quality.tissue import measured, spread
 
 BLOCK_KJI = (4, 16, 16)
-_SLABS = 16  # slabs of 4 slices that are examined at most
+_MOST_BLOCKS = 8000  # examined at most: slabs of 4 slices are left out evenly
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +63,10 @@ class BlockField:
 def block_field(original: Volume, restored: Volume, mask: NDArray[np.bool_] | None) -> BlockField:
     """Cut both volumes into blocks and keep those where noise was measured and removed."""
     depth = min(BLOCK_KJI[0], original.shape[0])
-    starts = spread(original.shape[0] // depth, _SLABS) * depth
     rows = np.arange(original.shape[1] // BLOCK_KJI[1]) * BLOCK_KJI[1]
     columns = np.arange(original.shape[2] // BLOCK_KJI[2]) * BLOCK_KJI[2]
+    slabs = max(2, _MOST_BLOCKS // max(1, len(rows) * len(columns)))
+    starts = spread(original.shape[0] // depth, slabs) * depth
     grid = (len(starts), len(rows), len(columns))
     good = measured(original, mask)
     floor = _smallest_noise(original, restored, good)
@@ -83,7 +84,8 @@ def block_field(original: Volume, restored: Volume, mask: NDArray[np.bool_] | No
         return BlockField(empty, empty, empty, empty, empty > 0, np.zeros(0),
                           np.zeros((0, 3), np.int64), grid, (starts, rows, columns))  # fmt: skip
     joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return BlockField(*joined, grid=grid, first_kji=(starts, rows, columns))
+    unit, noisy, steep, side, valid, level, place = joined
+    return BlockField(unit, noisy, steep, side, valid, level, place, grid, (starts, rows, columns))
 
 
 def _smallest_noise(original: Volume, restored: Volume, good: NDArray[np.bool_]) -> float:
@@ -98,7 +100,7 @@ def _kept(
 ) -> tuple[NDArray[Any], ...]:
     residual, noisy, steep, side, valid = fields
     inside = np.where(valid, residual, np.nan).reshape(len(residual), -1)
-    enough = valid.reshape(len(valid), -1).mean(axis=1) >= 0.8
+    enough = valid.reshape(len(valid), -1).mean(axis=1) >= 0.5
     level = np.zeros(len(residual))
     # The median of |r| is that of the noise even where a minority of voxels holds an edge.
     level[enough] = np.nanmedian(np.abs(inside[enough]), axis=1) / 0.6745
@@ -111,7 +113,7 @@ def _kept(
 
 
 def _cut(slab: NDArray[Any]) -> NDArray[Any]:
-    """Return blocks ``[block, k, 16, 16]`` of a slab ``[k, j, i]``; the rim that is left over is cut."""
+    """Return blocks ``[block, k, 16, 16]`` of a slab ``[k, j, i]`` without the rim."""
     depth, rows, columns = slab.shape
     down, across = rows // BLOCK_KJI[1], columns // BLOCK_KJI[2]
     inner = slab[:, : down * BLOCK_KJI[1], : across * BLOCK_KJI[2]]
@@ -123,18 +125,27 @@ def edges(clean: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.f
     """Return steepness in noise units, and signed distance to strong edges, of each slice.
 
     An edge is a zero crossing of the Laplacian whose gradient is more than 8 times that of the
-    volume's own remaining noise, so that noise does not decide where edges are.
+    volume's own remaining noise, so that noise does not decide where edges are. For the same reason
+    edges of a slice are sought in the mean of its two neighbours: noise that remains in the slice
+    itself is correlated with what was removed there.
     """
     from scipy.ndimage import gaussian_gradient_magnitude, gaussian_laplace
 
     steep = np.empty_like(clean)
     side = np.full_like(clean, np.nan)
-    for k, plane in enumerate(clean):
-        slope = gaussian_gradient_magnitude(plane, 1.0, mode="nearest")
+    for k, plane in enumerate(_neighbours(clean)):
+        slope = gaussian_gradient_magnitude(plane, 1.5, mode="nearest")
         steep[k] = slope / _noise_slope(slope, plane)
-        bend = gaussian_laplace(plane, 1.0, mode="nearest")
+        bend = gaussian_laplace(plane, 1.5, mode="nearest")
         side[k] = _signed_distance(bend, steep[k] > _STRONG)
     return steep, side
+
+
+def _neighbours(clean: NDArray[np.float32]) -> NDArray[np.float32]:
+    if len(clean) < 2:
+        return clean
+    padded = np.pad(clean, ((1, 1), (0, 0), (0, 0)), mode="reflect")
+    return np.asarray((padded[:-2] + padded[2:]) / 2, dtype=np.float32)
 
 
 _STRONG = 8.0
@@ -162,8 +173,7 @@ def _signed_distance(bend: NDArray[np.float32], strong: NDArray[np.bool_]) -> ND
     line = crossing & strong
     if not line.any():
         return np.full_like(bend, np.nan)
-    distance, nearest = distance_transform_edt(~line, return_indices=True)
-    signed = np.where(dark, -distance - 0.5, distance + 0.5)
-    del nearest
+    distance = distance_transform_edt(~line)
+    signed: NDArray[np.float32] = np.where(dark, -distance - 0.5, distance + 0.5)
     signed[distance > _REACH_PX] = np.nan
-    return signed.astype(np.float32)
+    return np.asarray(signed, dtype=np.float32)

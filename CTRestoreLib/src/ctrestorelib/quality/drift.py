@@ -113,7 +113,7 @@ def regression_slope(
     x, y = (np.bincount(labels, v.values[planes][good].astype(np.float64))[full] / count[full]
             for v in (original, restored))  # fmt: skip
     if len(x) < 8 or np.ptp(x) == 0:
-        return Measure.missing(name, title, "the volume holds fewer than 8 blocks of 1 cm.")
+        return Measure.missing(name, title, "the volume holds fewer than 8 blocks of 12 pixels.")
     dx, dy = x - x.mean(), y - y.mean()
     slope = float((dx * dy).sum() / (dx * dx).sum())
     se = float(np.sqrt(((dy - slope * dx) ** 2).sum() / (len(x) - 2) / (dx * dx).sum()))
@@ -123,7 +123,7 @@ def regression_slope(
     told = {"green": "Contrast is kept as it was.", "red": "Contrast was scaled.",
             "amber": "Contrast may have been scaled."}[verdict.value]  # fmt: skip
     return Measure(name, title, slope, "", (slope - 1.96 * se, slope + 1.96 * se), verdict, told,
-                   f"means of {len(x)} blocks of 1 cm")  # fmt: skip
+                   f"means of {len(x)} blocks of about 1 cm (12 to 24 pixels)")  # fmt: skip
 
 
 def _as_measure(drift: TissueDrift) -> Measure:
@@ -144,10 +144,12 @@ def _as_measure(drift: TissueDrift) -> Measure:
 def _blocks(volume: Volume, planes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the number of the 1 cm block of every voxel of the chosen slices."""
     dx, dy, dz = volume.geometry.spacing_mm
-    k = (planes * dz / _BLOCK_MM).astype(np.int64)
-    _, k = np.unique(k, return_inverse=True)
-    j = (np.arange(volume.shape[1]) * dy / _BLOCK_MM).astype(np.int64)
-    i = (np.arange(volume.shape[2]) * dx / _BLOCK_MM).astype(np.int64)
+    # 1 cm, but never so few voxels that one block is all rim (coarse) or all volume (micro-CT).
+    across, down = (float(np.clip(_BLOCK_MM / d, 12, 24)) for d in (dx, dy))
+    deep = float(np.clip(_BLOCK_MM / dz, 2, 24))
+    _, k = np.unique((planes / deep).astype(np.int64), return_inverse=True)
+    j = (np.arange(volume.shape[1]) / down).astype(np.int64)
+    i = (np.arange(volume.shape[2]) / across).astype(np.int64)
     rows, columns = int(j[-1]) + 1, int(i[-1]) + 1
     number: NDArray[np.int64] = (k[:, None, None] * rows + j[:, None]) * columns + i
     return number

@@ -127,7 +127,7 @@ def nps_measures(image: Volume, *, rois: Rois, original: Volume | None = None) -
     low, high = np.sqrt(after.variance_interval)
     level = Measure("noise_sigma", _TITLES["noise_sigma"], after.sigma, after.unit,
                     (float(low), float(high)), protocol=where,
-                    sentence=f"Standard deviation of the noise in {after.tissue}.")  # fmt: skip
+                    sentence=f"Noise with the fine texture of {after.tissue}.")  # fmt: skip
     coarse = Measure("nps_f_av", _TITLES["nps_f_av"], after.f_av_per_mm, "1/mm",
                      after.f_av_interval, protocol=where, details=after.to_json(),
                      sentence="Mean frequency of the noise; low means blotchy.")  # fmt: skip
@@ -140,7 +140,10 @@ def nps_measures(image: Volume, *, rois: Rois, original: Volume | None = None) -
     return [_judge_level(level, after, before), _judge_shift(coarse, after, before)]
 
 
-_TITLES = {"noise_sigma": "Noise level", "nps_f_av": "Noise texture (mean frequency)"}
+_TITLES = {
+    "noise_sigma": "Variation in homogeneous regions",
+    "nps_f_av": "Noise texture (mean frequency)",
+}
 
 
 def _judge_level(level: Measure, after: NoisePowerSpectrum, before: NoisePowerSpectrum) -> Measure:

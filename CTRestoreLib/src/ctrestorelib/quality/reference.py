@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ctrestorelib.core.errors import UsageError
 from ctrestorelib.quality.pairs import Values, array_of, check_pair, mask_of
 from ctrestorelib.quality.result import Measure
+from ctrestorelib.quality.tissue import spread
 
 Inside = NDArray[np.bool_] | None
 
@@ -118,14 +119,15 @@ def vif(
         why = f"VIF needs slices of at least {_VIF_MIN_PIXELS} pixels; these have {a.shape[1:]}."
         return Measure.missing("vif", title, why)
     scale = 255.0 / data_range
-    planes = [k for k in range(a.shape[0]) if chosen is None or chosen[k].any()]
+    filled = [k for k in range(a.shape[0]) if chosen is None or chosen[k].any()]
+    planes = [filled[n] for n in spread(len(filled), _VIF_SLICES)]
     scores = [_vif_slice(*_scaled(a[k], b[k], _plane(chosen, k), scale)) for k in planes]
     kept = [s for s in scores if math.isfinite(s)]
     if not kept:
         return Measure.missing("vif", title, "the reference is constant.")
     protocol = (
         f"VIFp, 4 scales, noise variance 2 on 0-255, data range {data_range:g}, "
-        f"mean over {len(kept)} axial slices"
+        f"mean over {len(kept)} of {a.shape[0]} axial slices"
     )
     if chosen is not None:
         protocol += ", image set to the reference outside the mask"
@@ -139,6 +141,7 @@ _SENTENCE = {
     "vif": "1 keeps all detail of the reference; compare within one table only.",
 }
 _VIF_MIN_PIXELS = 41
+_VIF_SLICES = 48
 
 
 def check_data_range(data_range: float) -> None:
@@ -206,7 +209,7 @@ def _ssim_maps(
                 _f64(a.take(n, axis)), _f64(b.take(n, axis)), data_range=data_range, full=True,
                 gaussian_weights=True, sigma=1.5, use_sample_covariance=False)  # fmt: skip
             inner2 = (slice(5, -5), slice(5, -5))
-            yield local[inner2], None if mask is None else mask.take(n, axis)[inner2]
+            yield local[inner2], None if mask is None else np.take(mask, n, axis=axis)[inner2]
 
 
 _SLAB = 24  # slices at a time: bounds the memory of the SSIM map
@@ -217,7 +220,10 @@ def _f64(array: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _plane(mask: Any, k: int) -> Inside:
-    return None if mask is None else mask[k]
+    if mask is None:
+        return None
+    plane: NDArray[np.bool_] = mask[k]
+    return plane
 
 
 def _scaled(

@@ -76,10 +76,9 @@ class ResidualStructure:
         for k, j, i in zip(*np.unravel_index(order, self.heat.shape), strict=True):
             if self.heat[k, j, i] <= 0:
                 break
-            n = (k, j, i)
-            middle = [int(f[x]) + s // 2
-                      for f, x, s in zip(self.first_kji, n, self.block_kji, strict=True)]  # fmt: skip
-            out.append(((middle[0], middle[1], middle[2]), float(self.heat[n])))
+            corner = (self.first_kji[0][k], self.first_kji[1][j], self.first_kji[2][i])
+            mk, mj, mi = (int(c) + n // 2 for c, n in zip(corner, self.block_kji, strict=True))
+            out.append(((mk, mj, mi), float(self.heat[k, j, i])))
         return out
 
     def heat_volume(self, like: Volume) -> Volume:

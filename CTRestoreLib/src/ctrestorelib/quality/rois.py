@@ -12,7 +12,7 @@ from ctrestorelib.core.volume import Volume
 from ctrestorelib.quality.tissue import FAT, SOFT, hu_like, measured, smooth_slices, spread
 
 SIZES_PX = (64, 48, 32, 24, 16)
-_ENOUGH, _FEWEST, _MOST, _SLICES = 24, 6, 200, 32
+_ENOUGH, _FEWEST, _MOST, _SLICES = 24, 6, 200, 24
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,19 @@ def find_rois(volume: Volume, *, mask: NDArray[np.bool_] | None = None) -> Rois:
     In HU volumes soft tissue is preferred, then fat, then any material that is not air; grey
     volumes have no tissue ranges, so any homogeneous part counts. A square is homogeneous if the
     variance inside, after a quadratic surface is taken off, is at most twice that of the quietest
-    fifth: anatomy only ever adds variance.
+    fifth of all small squares: anatomy only ever adds variance.
     """
     planes = spread(volume.shape[0], _SLICES)
     good = measured(volume, mask)[planes]
     values = volume.values[planes]
     best = Rois(np.empty((0, 3), np.int64), SIZES_PX[-1], "", _why(volume, good))
     for name, inside in _materials(volume, values, good):
+        table = _table(inside)
+        quiet = _quiet_level(values, _squares(table, SIZES_PX[-1]))
         for size in SIZES_PX:
-            found = _squares(values, inside, size)
+            found = _squares(table, size)
             if len(found):
-                found = _quiet(values, found, size)
+                found = _quiet(values, found, size, quiet)
             if len(found) > len(best):
                 corners = np.column_stack([planes[found[:, 0]], found[:, 1:]])
                 best = Rois(corners, size, name)
@@ -95,15 +97,19 @@ def _materials(
     return [(name, good & (smoothed > low) & (smoothed < high)) for name, low, high in ranges]
 
 
-def _squares(
-    values: NDArray[np.float32], inside: NDArray[np.bool_], size: int
-) -> NDArray[np.int64]:
+def _table(inside: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return the summed-area table of each slice."""
+    table = np.zeros((inside.shape[0], inside.shape[1] + 1, inside.shape[2] + 1), np.int32)
+    np.cumsum(inside, axis=1, dtype=np.int32, out=table[:, 1:, 1:])
+    np.cumsum(table, axis=2, out=table)
+    return table
+
+
+def _squares(table: NDArray[np.int32], size: int) -> NDArray[np.int64]:
     """Return corners of squares that lie inside, on a grid of half the size, not overlapping."""
-    if min(values.shape[1:]) < size:
+    if min(table.shape[1:]) <= size:
         return np.empty((0, 3), np.int64)
     step = size // 2
-    table = np.zeros((inside.shape[0], inside.shape[1] + 1, inside.shape[2] + 1), np.int64)
-    np.cumsum(np.cumsum(inside, axis=1, dtype=np.int64), axis=2, out=table[:, 1:, 1:])
     full = (table[:, size:, size:] - table[:, :-size, size:] - table[:, size:, :-size]
             + table[:, :-size, :-size])[:, ::step, ::step]  # fmt: skip
     candidates = np.argwhere(full >= 0.99 * size * size)
@@ -116,14 +122,23 @@ def _squares(
     return np.array(chosen, np.int64).reshape(-1, 3)
 
 
-def _quiet(values: NDArray[np.float32], corners: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def _powers(values: NDArray[np.float32], corners: NDArray[np.int64], size: int) -> Any:
+    return detrended(Rois(corners, size, "").cut(values)).var(axis=(1, 2))
+
+
+def _quiet_level(values: NDArray[np.float32], corners: NDArray[np.int64]) -> float:
+    if not len(corners):
+        return 0.0
+    power = _powers(values, corners[spread(len(corners), 8 * _MOST)], SIZES_PX[-1])
+    return float(np.quantile(power[power > 0], 0.2)) if (power > 0).any() else 0.0
+
+
+def _quiet(
+    values: NDArray[np.float32], corners: NDArray[np.int64], size: int, level: float
+) -> NDArray[np.int64]:
     corners = corners[spread(len(corners), 4 * _MOST)]
-    power = detrended(Rois(corners, size, "").cut(values)).var(axis=(1, 2))
-    alive = power > 0
-    if not alive.any():
-        return corners[:0]
-    keep = alive & (power <= 2 * np.quantile(power[alive], 0.2))
-    corners = corners[keep]
+    power = _powers(values, corners, size)
+    corners = corners[(power > 0) & (power <= 2 * level)]
     return corners[spread(len(corners), _MOST)]
 
 

@@ -21,7 +21,7 @@ from ctrestorelib.quality.result import Measure, Verdict, plain
 from ctrestorelib.quality.tissue import hu_like, smooth_slices, spread
 
 _REACH_PX, _STEP_PX = 6.0, 0.25
-_SLICES, _PER_SLICE, _FEWEST, _GROUPS = 24, 400, 60, 12
+_SLICES, _PER_SLICE, _FEWEST, _GROUPS = 16, 250, 60, 12
 
 
 @dataclass(frozen=True)

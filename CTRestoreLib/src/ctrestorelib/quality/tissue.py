@@ -32,7 +32,7 @@ class Tissue:
     drift_limit_hu: float
 
 
-LUNG = Tissue("lung", -950.0, -700.0, 2.0)
+LUNG = Tissue("lung or foam", -950.0, -700.0, 2.0)
 FAT = Tissue("fat", -140.0, -60.0, 1.0)
 SOFT = Tissue("soft tissue", -20.0, 100.0, 1.0)
 BONE = Tissue("bone", 250.0, 2000.0, 5.0)
@@ -90,13 +90,16 @@ def tissue_masks(volume: Volume, good: NDArray[np.bool_]) -> dict[Tissue, NDArra
     The class is told from values smoothed within the slice, away from edges, so that noise does not
     decide which voxel belongs to it (that would shift every class mean).
     """
-    from scipy.ndimage import gaussian_gradient_magnitude, minimum_filter
+    from scipy.ndimage import gaussian_filter, minimum_filter
 
     smoothed = smooth_slices(volume.values, 2.0)
     out = {}
     for tissue in TISSUES:
         inside = (smoothed > tissue.low_hu) & (smoothed < tissue.high_hu) & good
         out[tissue] = minimum_filter(inside, size=(1, 3, 3), mode="constant", cval=0)
-    steep = gaussian_gradient_magnitude(smoothed, (0.0, 1.0, 1.0))
+    steep = np.hypot(
+        gaussian_filter(smoothed, (0, 1, 1), order=(0, 1, 0)),
+        gaussian_filter(smoothed, (0, 1, 1), order=(0, 0, 1)),
+    )
     # Bone is never flat; its interior is all there is.
     return {t: m if t is BONE else m & (steep < 15.0) for t, m in out.items()}
