@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ctrestorelib.physics.backproject import EDGE
 from ctrestorelib.physics.compiled import compiled
-from ctrestorelib.physics.kernels_joseph import F32, U_BLOCK
+from ctrestorelib.physics.kernels_joseph import F32, U_BLOCK, sample
 
 TILE_A, TILE_B = 4, 16
 """Voxel columns that stay in fast memory while all views are added."""
@@ -85,14 +85,7 @@ def _add_column(
     ends = (v + z_start * dv + 1.0, v + (z_end - 1) * dv + 1.0)
     for row in range(max(int(min(ends)), 0), min(int(max(ends)) + 2, rows + 3)):
         blended[row] = g * left[row] + f * right[row]
-    start, step = F32(v + 1.0), F32(dv)
-    for z in range(np.int32(z_start), np.int32(z_end)):
-        at = start + F32(z) * step
-        at_low = np.int32(at)
-        part = at - F32(at_low)
-        index = np.uint32(at_low)
-        below = blended[index]
-        sums[z] += below + part * (blended[index + np.uint32(1)] - below)
+    sample(blended, v + 1.0, dv, z_start, z_end, sums)
 
 
 @compiled

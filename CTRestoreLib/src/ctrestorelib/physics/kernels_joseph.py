@@ -14,6 +14,9 @@ from ctrestorelib.physics.compiled import compiled
 
 F32 = np.float32
 U_BLOCK = 16
+FIXED = 2.0**32
+HALF, ONE, NEXT = np.uint64(32), np.uint32(1), np.uint64(1)
+REMAINDER = F32(2.0**-31)
 PAD = 2
 """Zeros kept on both sides of a blended column, so that its ends need no test."""
 
@@ -90,7 +93,7 @@ def forward_columns(
                 if v_end <= v_start:
                     continue
                 _blend(columns, axis, plane, q0 + x * q1, blended)
-                _gather(blended, F32(z + PAD), F32(dz), v_start, v_end, sums)
+                sample(blended, z + PAD, dz, v_start, v_end, sums)
             a, b, c = squares[view, u]
             for v in range(rows):
                 sums[v] *= F32(np.sqrt(a + v * (b + v * c)))
@@ -100,21 +103,26 @@ def forward_columns(
 
 
 @compiled
-def _gather(
-    blended: NDArray[np.float32],
-    z: np.float32,
-    dz: np.float32,
-    v_start: int,
-    v_end: int,
+def sample(
+    column: NDArray[np.float32],
+    start: float,
+    step: float,
+    first: int,
+    end: int,
     sums: NDArray[np.float32],
 ) -> None:
-    for v in range(np.int32(v_start), np.int32(v_end)):
-        at = z + F32(v) * dz
-        low = np.int32(at)
-        f = at - F32(low)
-        index = np.uint32(low)
-        below = blended[index]
-        sums[v] += below + f * (blended[index + np.uint32(1)] - below)
+    """Add column, interpolated at start + n step, to sums[n] for n from first to end.
+
+    Positions (not negative) are counted in units of 2**-32: whole numbers are stepped without
+    rounding, and split into index and remainder twice as fast as floating-point numbers.
+    """
+    origin, stride = np.int64(start * FIXED), np.int64(step * FIXED)
+    for n in range(first, end):
+        at = np.uint64(origin + n * stride)
+        index = at >> HALF
+        part = F32(np.int32(np.uint32(at) >> ONE)) * REMAINDER
+        below = column[index]
+        sums[n] += below + part * (column[index + NEXT] - below)
 
 
 @compiled
@@ -166,44 +174,38 @@ def adjoint_columns(
                 v_start, v_end = _rows_inside(z, dz, nz, rows)
                 if v_end <= v_start:
                     continue
-                _scatter(weighed[view, u], F32(z + PAD), F32(dz), v_start, v_end, spread)
+                _scatter(weighed[view, u], z + PAD, dz, v_start, v_end, spread)
                 _unblend(spread, axis, plane, q0 + x * q1, columns)
 
 
 @compiled
 def _scatter(
     values: NDArray[np.float32],
-    z: np.float32,
-    dz: np.float32,
-    v_start: int,
-    v_end: int,
+    start: float,
+    step: float,
+    first: int,
+    end: int,
     spread: NDArray[np.float32],
 ) -> None:
-    """Transpose of _gather, into four arrays so that neighbouring rows need not wait."""
+    """Transpose of sample, into four arrays so that neighbouring rows need not wait."""
     low0, high0, low1, high1 = spread[0], spread[1], spread[2], spread[3]
-    v = v_start
-    while v + 1 < v_end:
-        at = z + F32(v) * dz
-        low = np.int32(at)
-        f = at - F32(low)
-        index = np.uint32(low)
-        at2 = z + F32(v + 1) * dz
-        low2 = np.int32(at2)
-        f2 = at2 - F32(low2)
-        index2 = np.uint32(low2)
-        part = f * values[v]
-        part2 = f2 * values[v + 1]
-        low0[index] += values[v] - part
+    origin, stride = np.int64(start * FIXED), np.int64(step * FIXED)
+    even_end = first + (end - first) // 2 * 2
+    for n in range(first, even_end, 2):
+        at = np.uint64(origin + n * stride)
+        at2 = np.uint64(origin + (n + 1) * stride)
+        index, index2 = at >> HALF, at2 >> HALF
+        part = F32(np.int32(np.uint32(at) >> ONE)) * REMAINDER * values[n]
+        part2 = F32(np.int32(np.uint32(at2) >> ONE)) * REMAINDER * values[n + 1]
+        low0[index] += values[n] - part
         high0[index] += part
-        low1[index2] += values[v + 1] - part2
+        low1[index2] += values[n + 1] - part2
         high1[index2] += part2
-        v += 2
-    if v < v_end:
-        at = z + F32(v) * dz
-        low = np.int32(at)
-        part = (at - F32(low)) * values[v]
-        low0[np.uint32(low)] += values[v] - part
-        high0[np.uint32(low)] += part
+    if even_end < end:
+        at = np.uint64(origin + even_end * stride)
+        part = F32(np.int32(np.uint32(at) >> ONE)) * REMAINDER * values[even_end]
+        low0[at >> HALF] += values[even_end] - part
+        high0[at >> HALF] += part
 
 
 @compiled

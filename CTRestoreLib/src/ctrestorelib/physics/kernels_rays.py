@@ -126,11 +126,11 @@ def forward_rays(
                 fb, fc = F32(b - lb), F32(c - lc)
                 at = plane * step + lb * sb + lc * sc
                 if 0 <= lb < nb - 1 and 0 <= lc < nc - 1:
-                    at = np.uint64(at)
+                    index = np.uint64(at)
                     usb, usc = np.uint64(sb), np.uint64(sc)
-                    p, q = flat[at], flat[at + usb]
-                    p += fc * (flat[at + usc] - p)
-                    q += fc * (flat[at + usb + usc] - q)
+                    p, q = flat[index], flat[index + usb]
+                    p += fc * (flat[index + usc] - p)
+                    q += fc * (flat[index + usb + usc] - q)
                     total += p + fb * (q - p)
                 else:
                     gb, gc = SINGLE - fb, SINGLE - fc
