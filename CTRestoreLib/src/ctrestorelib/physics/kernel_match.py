@@ -75,7 +75,7 @@ def measured_spectrum(measured: Sequence[FlatSlice]) -> NDArray[np.float64]:
 
 
 def _lags(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return sums of products of pixels up to GRID/2 apart, lag (0, 0) first, negative lags last."""
+    """Return sums of products of pixels up to GRID/2 apart; negative lags come last."""
     from scipy.fft import irfft2, next_fast_len, rfft2
 
     size = [next_fast_len(n + GRID, real=True) for n in image.shape]

@@ -52,9 +52,9 @@ class FlatSlice:
     """
 
     index: int
-    residual: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    sd: NDArray[np.float64]
+    residual: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    sd: NDArray[np.float32]
     flat: Mapping[str, NDArray[np.bool_]]
     window: int
 
@@ -98,15 +98,21 @@ def flat_slice(volume: Volume, k: int, mask: NDArray[np.bool_] | None = None) ->
     variance = uniform_filter(values**2, window) - mean**2
     scale = window**2 / (window**2 - 1.0)
     # Cancellation leaves about 1e-14 of the largest square where the slice is constant.
-    variance[variance < 1e-12 * max(1.0, float(np.abs(values).max()) ** 2)] = 0.0
+    variance[variance <= 1e-12 * float(np.abs(values).max()) ** 2] = 0.0
     sd = np.sqrt(scale * variance)
     whole = uniform_filter(usable.astype(np.float32), window) > 0.999
     gradient = uniform_filter(gaussian_gradient_magnitude(values, 1.2), window)
     clipped = uniform_filter((values <= values.min()).astype(np.float32), window) > 0.1
     classes = _classes(volume, mean + level, whole, clipped | (sd == 0))
     flat = {name: _calm(gradient, where) for name, where in classes.items()}
-    present = {name: f for name, f in flat.items() if f.any()}
-    return FlatSlice(k, values - mean, mean + level, sd, present, window)
+    return FlatSlice(
+        index=k,
+        residual=(values - mean).astype(np.float32),
+        mean=(mean + level).astype(np.float32),
+        sd=sd.astype(np.float32),
+        flat={name: f for name, f in flat.items() if f.any()},
+        window=window,
+    )
 
 
 def flat_slices(

@@ -206,7 +206,7 @@ def _difference_noise(measured: Sequence[FlatSlice]) -> TissueNoise:
     def level(s: FlatSlice, flat: NDArray[np.bool_]) -> float:
         from scipy.ndimage import uniform_filter
 
-        difference = _second_difference(s.residual)
+        difference = _second_difference(s.residual.astype(np.float64))
         local = np.sqrt(np.maximum(uniform_filter(difference**2, s.window), 0.0))[flat]
         if not local.min() > 0:
             return _typical(s.sd[flat])
@@ -260,7 +260,7 @@ def _second_difference(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(twice / 6.0)
 
 
-def _typical(sd: NDArray[np.float64]) -> float:
+def _typical(sd: NDArray[np.float32]) -> float:
     """Root mean square of the local deviations around the most frequent one.
 
     The mode alone lies a little low, since deviations of few pixels scatter; windows far above it
@@ -271,7 +271,7 @@ def _typical(sd: NDArray[np.float64]) -> float:
     return float(np.sqrt((near**2).mean())) if near.size else mode
 
 
-def _mode(sd: NDArray[np.float64]) -> float:
+def _mode(sd: NDArray[np.float32]) -> float:
     """Return the most frequent local deviation; the histogram is smoothed by a tenth of it."""
     from scipy.ndimage import gaussian_filter1d
 
