@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from ctrestorelib.apps.demo_results import (
     DemoEntry,
     DemoPart,
     DemoResult,
+    Ruler,
     fit_to_views,
-    measures_of,
 )
 from ctrestorelib.core.errors import Cancelled, CTRestoreError, UsageError
 from ctrestorelib.core.files import atomic_path
@@ -57,6 +57,7 @@ def run_demo(
     quick: bool = False,
     views: int = 10,
     implant: bool = False,
+    methods: Sequence[str] = (),
     seed: int = 0,
     size: DemoSize | None = None,
     job: Job | None = None,
@@ -76,6 +77,8 @@ def run_demo(
         Views of the sparse scan.
     implant
         Give the knee a metal plate.
+    methods
+        Only these denoisers and reconstructors; all if empty.
     seed
         Fixes the knee and all noise.
     size
@@ -98,7 +101,8 @@ def run_demo(
         raise UsageError(message)
     started = time.monotonic()
     size = size or (DemoSize.quick() if quick else DemoSize())
-    bench = Bench(out, seed, job or Job(seed=seed), tell or (lambda _text: None))
+    chosen = frozenset(method(method_id).spec.id for method_id in methods)
+    bench = Bench(out, seed, job or Job(seed=seed), tell or (lambda _text: None), chosen)
     case = _prepare(bench, size, input_path, implant=implant)
     parts: list[DemoPart] = []
     if case.noisy is not None:
@@ -119,8 +123,8 @@ class Trial:
     ----------
     part, name
         Together the name of the file.
-    truth, original
-        What to compare the result with, where known.
+    ruler
+        What measures the result.
     uids
         DICOM identity of the input.
     notes
@@ -132,8 +136,7 @@ class Trial:
     title: str
     method_id: str
     inputs: Inputs
-    truth: Volume | None = None
-    original: Volume | None = None
+    ruler: Ruler
     uids: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -156,12 +159,18 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """What all steps share: output folder, seed, progress, and someone to tell."""
+    """What all steps share: output folder, seed, progress, someone to tell, methods to run."""
 
     out: Path
     seed: int
     job: Job
     tell: Callable[[str], None]
+    chosen: frozenset[str] = frozenset()
+
+    def methods(self, kind: Kind) -> list[str]:
+        """Return the ids of the methods of a kind to run: FDK, which everybody knows, first."""
+        found = [i for i in methods_of(kind) if not self.chosen or i in self.chosen]
+        return sorted(found, key=lambda method_id: (method_id != FULL_METHOD, method_id))
 
     def scan(
         self, part: str, scanned: ScanObject, protocol: ScanProtocol, share: float
@@ -173,11 +182,13 @@ class Bench:
         write_projections(projections, self.out / f"{part}_scan.mha")
         return projections
 
-    def show(self, part: str, name: str, title: str, volume: Volume) -> DemoEntry:
+    def show(
+        self, part: str, name: str, title: str, volume: Volume, ruler: Ruler | None = None
+    ) -> DemoEntry:
         """Keep a volume that no method made."""
         file = f"{part}_{name}.nii"
         write_volume(volume, self.out / file)
-        measures = {} if name == "truth" else measures_of(volume, None, None)
+        measures = {} if ruler is None else ruler.measure(volume)
         return DemoEntry(name, title, volume, None, measures, file)
 
     def run(self, trial: Trial, place: Place) -> DemoEntry:
@@ -186,8 +197,7 @@ class Bench:
             trial.method_id, trial.inputs, seed=self.seed, sop_instance_uids=trial.uids
         )
         result = run_job(request, place.forward, self._cancelled)
-        measures = measures_of(result.volume, trial.truth, trial.original)
-        measures |= fit_to_views(result.report)
+        measures = trial.ruler.measure(result.volume) | fit_to_views(result.report)
         warnings = tuple(w["text"] for w in result.provenance.warnings)
         file = f"{trial.part}_{trial.name}.nii"
         write_volume(result.volume, self.out / file)
@@ -228,19 +238,20 @@ class Bench:
 def low_dose_part(bench: Bench, scanned: ScanObject, views: int) -> DemoPart:
     """Scan at low dose with many views, reconstruct, and denoise with every method."""
     protocol = _protocol(scanned, views, 360.0, LOW_DOSE_I0)
+    ruler = Ruler.of(scanned.truth)
     bench.tell(f"Scanning it virtually: {views} views around, at a low dose.")
     projections = bench.scan("low_dose", scanned, protocol, 0.14)
     bench.tell("Reconstructing the scan the usual way (FDK).")
     with bench.job.stage("Reconstruct the low-dose scan", 0.05) as stage:
         trial = Trial(
             part="low_dose", name="original", title="Low-dose scan as it comes (FDK)",
-            method_id=FULL_METHOD, truth=scanned.truth,
+            method_id=FULL_METHOD, ruler=ruler,
             inputs=Inputs(projections=projections, grid=scanned.truth.geometry),
         )  # fmt: skip
         noisy = bench.run(trial, Place(stage))
     bench.tell(f"   {noisy.sentence()}")
     truth = bench.show("low_dose", "truth", "Truth (what was scanned)", scanned.truth)
-    trials = _denoisers(noisy.volume, scanned.truth)
+    trials = _denoisers(bench, noisy.volume, ruler.before_denoising(noisy.volume))
     entries, left_out = bench.compare(trials, "Remove noise", 0.3)
     intro = (
         f"A virtual scanner took {views} X-ray views of the knee at a low dose "
@@ -256,9 +267,10 @@ def low_dose_part(bench: Bench, scanned: ScanObject, views: int) -> DemoPart:
 
 def own_part(bench: Bench, volume: Volume, uids: tuple[str, ...]) -> DemoPart:
     """Denoise a person's own volume with every method."""
-    original = bench.show("low_dose", "original", "Your scan as it is", volume)
+    ruler = Ruler.of(None, volume)
+    original = bench.show("low_dose", "original", "Your scan as it is", volume, ruler)
     bench.tell(f"Your scan: {original.sentence()}")
-    trials = _denoisers(volume, None, uids)
+    trials = _denoisers(bench, volume, ruler, uids)
     entries, left_out = bench.compare(trials, "Remove noise", 0.49)
     intro = (
         "Every denoiser worked on your scan with its default settings. There is no noise-free "
@@ -276,15 +288,16 @@ def sparse_part(bench: Bench, scanned: ScanObject, views: int, earlier: Volume |
     protocol = _protocol(scanned, views, 180.0, SPARSE_I0)
     bench.tell(f"Scanning with only {views} views over half a turn.")
     projections = bench.scan("sparse", scanned, protocol, 0.03)
+    ruler = Ruler.of(scanned.truth)
     truth = bench.show("sparse", "truth", "Truth (what was scanned)", scanned.truth)
     trials = []
-    for method_id in sorted(methods_of(Kind.RECONSTRUCTOR), key=lambda i: (i != FULL_METHOD, i)):
+    for method_id in bench.methods(Kind.RECONSTRUCTOR):
         needs_prior = Role.PRIOR_VOLUME in method(method_id).spec.needs.required
         prior = earlier.to_unit(Unit.PER_MM) if needs_prior and earlier is not None else None
         trials.append(
             Trial(
                 part="sparse", name=method_id, title=method(method_id).spec.title,
-                method_id=method_id, truth=scanned.truth,
+                method_id=method_id, ruler=ruler,
                 inputs=Inputs(projections=projections, grid=scanned.truth.geometry, prior=prior),
                 notes=(_PRIOR_NOTE,) if prior is not None else (),
             )
@@ -315,11 +328,13 @@ def _prepare(bench: Bench, size: DemoSize, input_path: Path | None, *, implant: 
     return case
 
 
-def _denoisers(noisy: Volume, truth: Volume | None, uids: tuple[str, ...] = ()) -> list[Trial]:
+def _denoisers(
+    bench: Bench, noisy: Volume, ruler: Ruler, uids: tuple[str, ...] = ()
+) -> list[Trial]:
     return [
-        Trial(part="low_dose", name=method_id, title=restorer.spec.title, method_id=method_id,
-              inputs=Inputs(volume=noisy), truth=truth, original=noisy, uids=uids)
-        for method_id, restorer in methods_of(Kind.DENOISER).items()
+        Trial(part="low_dose", name=method_id, title=method(method_id).spec.title,
+              method_id=method_id, inputs=Inputs(volume=noisy), ruler=ruler, uids=uids)
+        for method_id in bench.methods(Kind.DENOISER)
     ]  # fmt: skip
 
 

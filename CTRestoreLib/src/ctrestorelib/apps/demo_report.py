@@ -42,9 +42,9 @@ _COLUMNS = (
            "better; 1 dB more is 11 % less error."),
     Column("ssim", "SSIM", "{:.3f}".format, 1,
            "How alike small neighbourhoods are, 1 is equal. Air counts too and lifts it."),
-    Column("noise", "Noise left", "{:.1f}".format, 0,
-           "Standard deviation in flat soft tissue. Less is calmer, not always better: a blurred "
-           "volume has no noise either."),
+    Column("noise", "Noise left (HU)", "{:.1f}".format, 0,
+           "Standard deviation in flat places, the same for all. Less is calmer, not always "
+           "better: a blurred volume has no noise either."),
     Column("chi_squared", "Misfit to the views", "{:.2f}".format, 0,
            "1: the volume explains the X-ray views as well as their noise allows. More: it misses "
            "something. Less: it follows the noise."),

@@ -8,10 +8,11 @@ from typing import Any
 
 from ctrestorelib.apps.demo_cases import body_mask
 from ctrestorelib.core.volume import Volume
-from ctrestorelib.quality.noise import estimate_noise
+from ctrestorelib.quality.nps import noise_power_spectrum
 from ctrestorelib.quality.reference import psnr, rmse, ssim
 from ctrestorelib.quality.residual import residual_structure
 from ctrestorelib.quality.result import Measure
+from ctrestorelib.quality.rois import Rois, find_rois
 from ctrestorelib.quality.window import FIELD_WINDOW
 
 
@@ -50,7 +51,7 @@ class DemoEntry:
         if "rmse" in found:
             parts.append(f"error {float(found['rmse']):.0f} HU inside the body")
             parts.append(f"PSNR {float(found['psnr']):.1f} dB")
-        if "noise" in found:
+        if "noise" in found and found["noise"].value is not None:
             parts.append(f"noise {float(found['noise']):.1f} {found['noise'].unit}")
         structure = found.get("residual_structure")
         if structure is not None and structure.verdict.word:
@@ -119,30 +120,58 @@ class DemoResult:
     seconds: float
 
 
-def measures_of(
-    volume: Volume, truth: Volume | None, original: Volume | None
-) -> dict[str, Measure]:
-    """Return the demo's measures of one volume.
+@dataclass(frozen=True, eq=False)
+class Ruler:
+    """Measures all volumes of one comparison alike: same truth, same places.
 
     Parameters
     ----------
     truth
-        Adds RMSE inside the body (HU), PSNR and SSIM (whole volume, window [-1000, 1000] HU).
+        What was scanned, in HU; None if nobody knows.
     original
-        The volume before denoising: adds the residual-structure test.
+        The volume before denoising; None for reconstructions.
+    rois
+        Flat places in which noise is measured.
     """
-    out: dict[str, Measure] = {}
-    if truth is not None:
-        shown, wanted = FIELD_WINDOW.apply(volume.values), FIELD_WINDOW.apply(truth.values)
-        out["rmse"] = rmse(volume, truth, mask=body_mask(truth))
-        out["psnr"] = psnr(shown, wanted, data_range=1.0)
-        out["ssim"] = ssim(shown, wanted, data_range=1.0)
-    noise = estimate_noise(volume)
-    title = "Noise in soft tissue"
-    out["noise"] = Measure("noise", title, noise.sigma, noise.unit.label, noise.interval)
-    if original is not None:
-        out["residual_structure"] = residual_structure(original, volume).to_measure()
-    return out
+
+    truth: Volume | None
+    original: Volume | None
+    rois: Rois
+
+    @classmethod
+    def of(cls, truth: Volume | None, original: Volume | None = None) -> Ruler:
+        """Look for flat places in the truth or, failing that, in the original."""
+        base = truth if truth is not None else original
+        if base is None:
+            message = "A ruler needs a truth or an original."
+            raise ValueError(message)
+        return cls(truth, original, find_rois(base))
+
+    def before_denoising(self, original: Volume) -> Ruler:
+        """Return the ruler for volumes made from ``original``."""
+        return Ruler(self.truth, original, self.rois)
+
+    def measure(self, volume: Volume) -> dict[str, Measure]:
+        """Return noise; with a truth RMSE, PSNR, SSIM; with an original the residual test."""
+        out = {"noise": self._noise(volume)}
+        if self.truth is not None:
+            shown, wanted = (FIELD_WINDOW.apply(v.values) for v in (volume, self.truth))
+            out["rmse"] = rmse(volume, self.truth, mask=body_mask(self.truth))
+            out["psnr"] = psnr(shown, wanted, data_range=1.0)
+            out["ssim"] = ssim(shown, wanted, data_range=1.0)
+        if self.original is not None and self.original is not volume:
+            out["residual_structure"] = residual_structure(self.original, volume).to_measure()
+        return out
+
+    def _noise(self, volume: Volume) -> Measure:
+        title = "Noise in flat tissue"
+        values = volume.values if self.truth is None else volume.values - self.truth.values
+        found = noise_power_spectrum(volume.with_values(values), rois=self.rois)
+        if found is None:
+            return Measure.missing("noise", title, self.rois.why_none)
+        low, high = (float(v) ** 0.5 for v in found.variance_interval)
+        where = f"{found.rois} squares of {found.size_px} pixels in {found.tissue}"
+        return Measure("noise", title, found.sigma, found.unit, (low, high), protocol=where)
 
 
 def fit_to_views(report: dict[str, Any]) -> dict[str, Measure]:

@@ -18,7 +18,6 @@ from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume
 
 PLANES = ("axial", "coronal", "sagittal")
-_BONE_HU = 300.0
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,16 @@ class Stack:
         return lengths[0], lengths[1]
 
     def telling(self, name: str, unit: Unit) -> int:
-        """Return the slice that shows most: most bone, or most contrast without HU."""
+        """Return the slice with most edges (in HU: of everything between fat and bone)."""
         axis = PLANES.index(name)
-        others = tuple(a for a in range(3) if a != axis)
+        values = self.values
         if unit is Unit.HU:
-            score = (self.values > _BONE_HU).sum(axis=others)
-            if score.max() > 0:
-                return int(score.argmax())
-        return int(self.values.std(axis=others).argmax())
+            values = np.clip(values, -150, 900)
+        scores = [
+            sum(float(np.abs(np.diff(part, axis=a)).sum(dtype=np.float64)) for a in (0, 1))
+            for part in np.moveaxis(values, axis, 0)
+        ]
+        return int(np.argmax(scores))
 
 
 def _display_axes(volume: Volume) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:

@@ -20,6 +20,9 @@ from ctrestorelib.core.job import Job
 @click.option("--quick", is_flag=True, help="Smaller volumes: under a minute.")
 @click.option("--views", default=10, show_default=True, help="Views of the sparse scan.")
 @click.option("--implant", is_flag=True, help="Give the knee a metal plate.")
+@click.option(
+    "-m", "--method", "methods", multiple=True, help="Only this method; may be given repeatedly."
+)
 @click.option("--seed", default=0, show_default=True, help="Fixes the knee and all noise.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @options.json_option
