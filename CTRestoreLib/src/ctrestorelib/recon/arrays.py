@@ -1,0 +1,55 @@
+"""The few array operations that NumPy and torch spell differently (layer: recon)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = Any
+
+
+def namespace(x: Array) -> Any:
+    """Return the array library of ``x`` (numpy, or torch through its Array API layer)."""
+    if isinstance(x, np.ndarray):
+        return np
+    from array_api_compat import array_namespace
+
+    return array_namespace(x)
+
+
+def clip_below(x: Array, low: float) -> Array:
+    """Raise values under ``low`` to it, in place; return ``x``."""
+    if isinstance(x, np.ndarray):
+        np.maximum(x, x.dtype.type(low), out=x)
+    else:
+        x.clamp_(min=low)
+    return x
+
+
+def dot(a: Array, b: Array) -> float:
+    """Return the inner product of two arrays of one shape."""
+    if isinstance(a, np.ndarray):
+        return float(np.vdot(a, b))
+    return float(a.reshape(-1) @ b.reshape(-1))
+
+
+def norm(a: Array) -> float:
+    """Return the Euclidean norm over all elements."""
+    return float(dot(a, a) ** 0.5)
+
+
+def guarded_inverse(sums: Array, floor: float = 0.01) -> Array:
+    """Return ``1 / sums``, and 0 where ``sums`` is below ``floor`` of its largest value.
+
+    Rays that hardly touch the grid, and voxels that hardly any ray touches, would otherwise get
+    huge weights and spread the values of what lies outside.
+    """
+    low = floor * float(sums.max())
+    if low <= 0.0:
+        return sums * 0.0
+    keep = sums >= low
+    out = clip_below(sums + 0.0, low)
+    out **= -1
+    out *= keep
+    return out

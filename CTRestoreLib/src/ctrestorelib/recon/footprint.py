@@ -1,0 +1,88 @@
+"""Memory and time of iterative reconstructions, for their plans (layer: recon)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ctrestorelib.core.errors import InputError
+from ctrestorelib.physics.backend import available, choose_backend
+from ctrestorelib.restorer.plan import (
+    BASE_BYTES,
+    Budget,
+    InputShapes,
+    Plan,
+    PlannedStage,
+    require_fit,
+)
+
+TORCH_BYTES = 120 * 2**20
+"""Memory of torch itself, where it is installed."""
+
+_RAY_STEPS_PER_SECOND = {"numba": 1.0e8, "torch": 3.0e7, "numpy": 6.0e6}  # per core
+_VOXEL_PASSES_PER_SECOND = 2.5e8  # whole-volume operations of one pass, per core
+_HINT = (
+    "Choose a smaller grid or larger voxels (--shape, --spacing), crop the projections, "
+    "or close other programs."
+)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a method holds and does, in units of whole volumes and whole projection sets.
+
+    Parameters
+    ----------
+    volumes, projections
+        Float32 arrays of the output's and of the scan's size at the peak.
+    passes
+        Projections plus backprojections of all views in one iteration.
+    volume_passes
+        Element-wise operations on whole volumes in one iteration.
+    """
+
+    volumes: float
+    projections: float
+    passes: float = 2.0
+    volume_passes: float = 8.0
+
+
+def plan_iterations(
+    shapes: InputShapes,
+    budget: Budget,
+    footprint: Footprint,
+    stages: tuple[tuple[str, int], ...],
+) -> Plan:
+    """Return the plan of a method whose stages are ``(title, iterations)``.
+
+    Raises
+    ------
+    InputError
+        If scan or grid are missing.
+    DoesNotFit
+        If memory does not suffice.
+    """
+    if shapes.scan is None or shapes.grid is None:
+        message = "A reconstruction is planned from a scan geometry and an output grid."
+        raise InputError(message)
+    backend = choose_backend("auto", budget.device)
+    work = 4 * (footprint.volumes * shapes.voxels + footprint.projections * shapes.readings)
+    base = BASE_BYTES + (TORCH_BYTES if available("torch") else 0)
+    on_host = budget.device == "cpu"
+    host = base + int(work if on_host else 4 * (3 * shapes.voxels + 3 * shapes.readings))
+    require_fit(host, budget, _HINT)
+    if not on_host and work > budget.device_bytes > 0:
+        require_fit(int(work), Budget(budget.device_bytes), "Compute on the CPU, or " + _HINT)
+    steps = shapes.readings * max(shapes.grid.shape) * footprint.passes
+    once = steps / _RAY_STEPS_PER_SECOND[backend]
+    once += shapes.voxels * footprint.volume_passes / _VOXEL_PASSES_PER_SECOND
+    total = max(sum(n for _, n in stages), 1)
+    parts = tuple(PlannedStage(title, n / total) for title, n in stages)
+    return Plan(
+        backend=backend,
+        device=budget.device,
+        threads=budget.threads,
+        peak_host_bytes=host,
+        peak_device_bytes=0 if on_host else int(work),
+        seconds=2.0 + once * total / max(budget.threads, 1),
+        stages=parts,
+    )

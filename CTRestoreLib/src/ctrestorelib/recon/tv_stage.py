@@ -1,0 +1,54 @@
+"""The stages that TV and PICCS share: a warm start, then primal-dual steps (layer: recon)."""
+
+from __future__ import annotations
+
+from ctrestorelib.recon.arrays import Array
+from ctrestorelib.recon.iterative import Answer, Runner
+from ctrestorelib.recon.session import Session, typical_contrast
+from ctrestorelib.recon.solver import Stagnation
+from ctrestorelib.recon.tv import Term, TotalVariation
+from ctrestorelib.recon.warm_start import START_SWEEPS, START_TITLE, first_sweeps
+
+CALM = 6e-4
+"""Relative change per iteration below which nothing visible happens any more."""
+
+TV_PRESETS = {
+    "few-views": {"iterations": 150},
+    "few-views-low-dose": {"iterations": 150},
+    "sparse-views": {"iterations": 120},
+    "sparse-views-low-dose": {"iterations": 120},
+    "many-views": {"iterations": 100},
+    "many-views-low-dose": {"iterations": 100},
+}
+
+
+def tv_stages(iterations: int) -> tuple[tuple[str, int], ...]:
+    """Return titles and iterations of the two stages."""
+    return ((START_TITLE, START_SWEEPS), ("Remove streaks within the noise", iterations))
+
+
+def run_tv(
+    session: Session,
+    runner: Runner,
+    *,
+    terms: tuple[Term, ...] = (Term(),),
+    target: float = 1.0,
+    weight: float | None = None,
+    start: Array | None = None,
+) -> Answer:
+    """Run both stages and report the weight that the noise level stood for.
+
+    ``weight`` multiplies the total variation; None enforces the misfit ``target``. ``start``
+    replaces the first estimate from which the warm start begins.
+    """
+    first = first_sweeps(session, runner, start)
+    contrast = typical_contrast(first.values, session.operator.to_numpy)
+    solver = TotalVariation(
+        terms,
+        data_weight=None if weight is None else 1.0 / weight,
+        target=target,
+        contrast_per_mm=contrast,
+    )
+    solution = runner(solver, start=first.values, rules=(Stagnation(CALM, 3, 1.5 * target),))
+    found = solution.state.data_weight
+    return Answer(solution, {"smoothing_weight_mm2": 1.0 / found if found > 0 else None})
