@@ -54,7 +54,7 @@ def mu_from_hu(
     """
     scale = check_mu_water(mu_water_per_mm)
     out = np.multiply(values_hu, np.float32(scale / 1000.0), dtype=np.float32)
-    return np.add(out, np.float32(scale), dtype=np.float32)
+    return _shifted(out, np.float32(scale))
 
 
 def hu_from_mu(
@@ -63,4 +63,9 @@ def hu_from_mu(
     """Convert linear attenuation in 1/mm to HU as float32 (inverse of :func:`mu_from_hu`)."""
     scale = check_mu_water(mu_water_per_mm)
     out = np.multiply(values_per_mm, np.float32(1000.0 / scale), dtype=np.float32)
-    return np.subtract(out, np.float32(1000.0), dtype=np.float32)
+    return _shifted(out, np.float32(-1000.0))
+
+
+def _shifted(values: NDArray[np.float32], by: np.float32) -> NDArray[np.float32]:
+    """Add in place: a volume of its own size is all that a conversion takes."""
+    return np.add(values, by, out=values if isinstance(values, np.ndarray) else None)

@@ -1,4 +1,4 @@
-"""Which part of the detector a reconstruction needs (layer: recon)."""
+"""Which part of the detector, and how many views at once, an FDK works on (layer: recon)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from ctrestorelib.core.errors import GeometryError
 from ctrestorelib.core.volume import VolumeGeometry
 from ctrestorelib.geometry.scan import Beam, ConeBeamGeometry
 from ctrestorelib.recon.obliquity import lateral
+
+BLOCK_BYTES = 16 * 2**20
+"""Filtered projections held at once."""
+
+MAX_BLOCK_VIEWS = 32
+"""More views at once would only make cancelling slow."""
 
 
 def rows_needed(geometry: ConeBeamGeometry, grid: VolumeGeometry) -> slice:
@@ -61,3 +67,9 @@ def detector_part(
         + across * geometry.u_mm,
         detector_shape=(rows.stop - rows.start, cols + left + right),
     )
+
+
+def block_views(geometry: ConeBeamGeometry) -> int:
+    """Return how many views are filtered before they are backprojected."""
+    rows, cols = geometry.detector_shape
+    return int(np.clip(BLOCK_BYTES // (4 * rows * cols), 1, min(MAX_BLOCK_VIEWS, geometry.views)))

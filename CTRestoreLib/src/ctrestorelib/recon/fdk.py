@@ -30,7 +30,7 @@ from ctrestorelib.geometry.projections import ProjectionSet
 from ctrestorelib.geometry.scan import Beam, ConeBeamGeometry
 from ctrestorelib.physics.backend import choose_backend, choose_threads
 from ctrestorelib.physics.backproject import backproject
-from ctrestorelib.recon.detector import detector_part, missing_columns, rows_needed
+from ctrestorelib.recon.detector import block_views, detector_part, missing_columns, rows_needed
 from ctrestorelib.recon.filters import RowFilter, Window
 from ctrestorelib.recon.obliquity import ray_weights, sample_spacing_mm
 from ctrestorelib.recon.truncation import (
@@ -43,12 +43,6 @@ from ctrestorelib.recon.truncation import (
     warn_truncated,
 )
 from ctrestorelib.recon.weights import Redundancy, Weighting, redundancy
-
-BLOCK_BYTES = 16 * 2**20
-"""Filtered projections held at once."""
-
-MAX_BLOCK_VIEWS = 32
-"""More views at once would only make cancelling slow."""
 
 ROLL_TOLERANCE = 0.02
 HEIGHT_TOLERANCE = 0.01
@@ -219,12 +213,6 @@ def run(
             _filter(values[views], setup, views, block[: part.views])
             add(give(block[: part.views]), part)
     return np.asarray(out if device == "cpu" else out.cpu().numpy())
-
-
-def block_views(geometry: ConeBeamGeometry) -> int:
-    """Return how many views are filtered before they are backprojected."""
-    rows, cols = geometry.detector_shape
-    return int(np.clip(BLOCK_BYTES // (4 * rows * cols), 1, min(MAX_BLOCK_VIEWS, geometry.views)))
 
 
 def filter_backend() -> str:
