@@ -101,8 +101,8 @@ def _htc(record: dict[str, Any], name: str) -> tuple[ProjectionSet, list[Note]]:
     geometry = ConeBeamGeometry.circular(
         sod_mm=_number(parameters, "distanceSourceOrigin"),
         sdd_mm=_number(parameters, "distanceSourceDetector"),
-        # The challenge's turntable turns the object forwards: the source runs backwards around it.
-        angles_rad=-np.deg2rad(angles_deg),
+        # The sense is the one in which the edges of all its discs are circles of one radius.
+        angles_rad=np.deg2rad(angles_deg),
         detector_shape=(1, sinogram.shape[1]),
         pixel_mm=(pixel, pixel),
     )

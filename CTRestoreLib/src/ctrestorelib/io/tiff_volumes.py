@@ -6,6 +6,10 @@ person; without any of them it is 1 mm, and a note says so.
 
 from __future__ import annotations
 
+import logging
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -47,7 +51,7 @@ def read_file(path: Path, spacing: Spacing | None) -> Stored:
     import tifffile
 
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with _quiet(), tifffile.TiffFile(path) as tiff:
             shape, dtype = _layout(tiff, path)
             check_promise(path, shape, dtype.itemsize)
             check_memory(path.name, shape, dtype.itemsize)
@@ -57,6 +61,17 @@ def read_file(path: Path, spacing: Spacing | None) -> Stored:
     except (tifffile.TiffFileError, ValueError, OSError, KeyError, IndexError) as error:
         raise _damaged(path.name, error) from error
     return _stored(values, found, unit, given=spacing is not None)
+
+
+@contextmanager
+def _quiet() -> Generator[None, None, None]:
+    """Keep tifffile from logging: what matters becomes an error with a sentence."""
+    logger = logging.getLogger("tifffile")
+    was, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was
 
 
 def _damaged(name: str, error: Exception) -> InputError:
@@ -102,6 +117,7 @@ def _page_values(
 ) -> NDArray[Any]:
     values: NDArray[Any] = np.empty(shape, dtype)
     k = 0
+    _check_complete(tiff, path)
     for series in _wanted(tiff):
         part = series.asarray().reshape(-1, *shape[1:])
         values[k : k + len(part)] = part
@@ -109,6 +125,33 @@ def _page_values(
     if k != shape[0]:
         raise _damaged(path.name, ValueError("pages are missing"))
     return values
+
+
+def _check_complete(tiff: Any, path: Path) -> None:
+    """Refuse a file that ends before its values do: tifffile would return zeros for them."""
+    length = path.stat().st_size
+    ends = [0]
+    for series in _wanted(tiff):
+        if series.dataoffset is not None:
+            ends.append(series.dataoffset + series.nbytes)
+            continue
+        for page in series.pages:
+            if page is None:
+                raise _damaged(path.name, ValueError("a page is missing"))
+            parts = zip(page.dataoffsets, page.databytecounts, strict=False)
+            ends += [start + count for start, count in parts]
+    if max(ends) > length or _more_announced(tiff):
+        raise _damaged(path.name, ValueError("values are missing"))
+
+
+def _more_announced(tiff: Any) -> bool:
+    """Whether the last page that was found points to another one."""
+    kind, file = tiff.tiff, tiff.filehandle
+    file.seek(tiff.pages[-1].offset)
+    (tags,) = struct.unpack(kind.tagnoformat, file.read(kind.tagnosize))
+    file.seek(tags * kind.tagsize, 1)
+    following = file.read(kind.offsetsize)
+    return len(following) < kind.offsetsize or any(following)
 
 
 def read_stack(folder: Path, pages: list[Path], spacing: Spacing | None) -> Stored:
