@@ -20,19 +20,16 @@ from ctrestorelib.inference.slabs import (
     SlabDenoiser,
     SlabFilter,
     each_slice,
-    fill_padding,
 )
 from ctrestorelib.quality.flatness import flat_slices
 from ctrestorelib.restorer.spec import Kind, Needs, Reference, RestorerSpec, Role
 
 WAVELET = "sym4"
 LEVELS = 3
-DAMPING = 1.3
+DAMPING = 1.8
 """How many times its measured power a band's noise is taken for."""
 _WINDOW = 7
 _MARGIN = 16  # the transform is periodic: opposite borders must not meet
-
-Bands = list[NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,31 +81,37 @@ class WaveletShrinkage(SlabDenoiser[WaveletParams]):
 def band_noise(volume: Volume, sigma: float) -> list[float]:
     """Return the noise of each detail band in units of ``sigma``, coarse to fine.
 
-    White noise has the same level in all (this transform keeps energy); CT noise has not. Without
-    flat regions, white noise is assumed.
+    White noise halves from level to level; CT noise does not. Only what is left of flat windows
+    after their local mean is transformed, so that edges nearby cannot pass for noise. Without flat
+    windows the noise is taken for white.
     """
-    found: list[list[float]] = []
+    white = [2.0 ** (-level) for level in range(LEVELS, 0, -1) for _ in range(3)]
+    found, window = [], 0
     for (measured,) in flat_slices(volume, groups=6, run=1):
         calm = tuple({"soft_tissue", "fat"} & set(measured.flat))
         flat = measured.any_flat(calm)  # all classes, if there is neither
-        if not flat.any() or sigma <= 0:
-            continue
-        plane = volume.values[measured.index][None].copy()
-        fill_padding(plane, volume.unit)
-        bands = _details(plane[0] / np.float32(sigma))
-        found.append([float(np.median(np.abs(b[flat]))) / 0.6745 for b in bands])
-    if not found:
-        return _white_noise()
-    return [float(np.median(levels)) for levels in zip(*found, strict=True)]
+        if flat.any():
+            bands = _details(np.where(flat, measured.residual, np.float32(0)))
+            found.append([float(np.median(np.abs(b[flat]))) / 0.6745 for b in bands])
+            window = measured.window
+    if not found or sigma <= 0:
+        return white
+    return list(np.median(found, axis=0) / sigma / _mean_removal(window))
 
 
-def _white_noise() -> list[float]:
-    return [2.0 ** (-level) for level in range(LEVELS, 0, -1) for _ in range(3)]
-
-
-def _details(plane: Floats) -> Bands:
+def _details(plane: Floats) -> list[Floats]:
     coefficients, inner = _transform(plane)
     return [band[inner] for level in coefficients[1:] for band in level]
+
+
+def _mean_removal(window: int) -> NDArray[np.float64]:
+    """Return the share of each band's deviation that survives taking the local mean away."""
+    from scipy.ndimage import uniform_filter
+
+    noise = np.random.default_rng(0).standard_normal((128, 128), dtype=np.float32)
+    without = _details(noise - uniform_filter(noise, window))
+    pairs = zip(without, _details(noise), strict=True)
+    return np.array([float(a.std() / b.std()) for a, b in pairs])
 
 
 def _shrink(plane: Floats, power: Sequence[float]) -> Floats:
