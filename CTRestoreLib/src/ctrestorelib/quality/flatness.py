@@ -27,7 +27,9 @@ MATERIAL = "material"
 """Name of the class of windows of volumes without known tissues: anything but empty background."""
 
 _WINDOW_MM = 6.0
-_VETO = 1.5  # flat: mean gradient at most this multiple of the tissue's calm level
+VETO = 1.5
+"""Flat: mean gradient at most this multiple of the tissue's calm level."""
+
 _CALM_PERCENTILE = 15
 _MIN_WINDOWS = 60
 
@@ -83,8 +85,13 @@ def sampled_slices(slices: int, groups: int = 8, run: int = 4) -> list[list[int]
     return [list(range(int(s), int(s) + run)) for s in starts]
 
 
-def flat_slice(volume: Volume, k: int, mask: NDArray[np.bool_] | None = None) -> FlatSlice:
-    """Measure slice ``k``; ``mask`` ``[k, j, i]`` restricts it to voxels of interest."""
+def flat_slice(
+    volume: Volume, k: int, mask: NDArray[np.bool_] | None = None, veto: float = VETO
+) -> FlatSlice:
+    """Measure slice ``k``; ``mask`` ``[k, j, i]`` restricts it to voxels of interest.
+
+    A larger ``veto`` lets windows pass whose noise is well above that of the calmest.
+    """
     from scipy.ndimage import gaussian_gradient_magnitude, uniform_filter
 
     window = window_pixels(volume)
@@ -104,7 +111,7 @@ def flat_slice(volume: Volume, k: int, mask: NDArray[np.bool_] | None = None) ->
     gradient = uniform_filter(gaussian_gradient_magnitude(values, 1.2), window)
     clipped = uniform_filter((values <= values.min()).astype(np.float32), window) > 0.1
     classes = _classes(volume, mean + level, whole, clipped | (sd == 0))
-    flat = {name: _calm(gradient, where) for name, where in classes.items()}
+    flat = {name: _calm(gradient, where, veto) for name, where in classes.items()}
     return FlatSlice(
         index=k,
         residual=(values - mean).astype(np.float32),
@@ -144,8 +151,10 @@ def _classes(
     return out
 
 
-def _calm(gradient: NDArray[np.float64], where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _calm(
+    gradient: NDArray[np.float64], where: NDArray[np.bool_], veto: float
+) -> NDArray[np.bool_]:
     if where.sum() < _MIN_WINDOWS:
         return np.zeros_like(where)
-    limit = _VETO * np.percentile(gradient[where], _CALM_PERCENTILE)
+    limit = veto * np.percentile(gradient[where], _CALM_PERCENTILE)
     return where & (gradient <= limit)

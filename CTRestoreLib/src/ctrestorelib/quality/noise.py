@@ -28,6 +28,7 @@ from ctrestorelib.quality.flatness import MATERIAL, FlatSlice, flat_slice, flat_
 
 LAGS = 3
 _STRUCTURE = 2.5
+_MAP_VETO = 3.0  # the level may well vary threefold over a slice; the median drops edges
 _TRUSTED = ("soft_tissue", "fat")  # flat enough to stand for the scan's noise, in this order
 
 
@@ -136,8 +137,8 @@ def estimate_noise(volume: Volume, mask: NDArray[np.bool_] | None = None) -> Noi
 def noise_map(volume: Volume, cell_mm: float = 12.0) -> Volume:
     """Return the local noise level as a smooth volume, in the volume's unit.
 
-    Flat windows of all tissues are gathered in cells of about ``cell_mm``; cells without any take
-    the level of their neighbours. Every value is positive unless the whole volume is constant.
+    Flat windows (of soft tissue and fat, if there are any) are gathered in cells of about
+    ``cell_mm``; cells without any take the level of their neighbours. Every value is positive unless the whole volume is constant.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -146,7 +147,9 @@ def noise_map(volume: Volume, cell_mm: float = 12.0) -> Volume:
     if volume.unit == Unit.GREY:
         cell = [min(c, 24) for c in cell]
     planes = range(cell[0] // 2, volume.shape[0], cell[0]) or [volume.shape[0] // 2]
-    levels = np.stack([_cells(flat_slice(volume, k), cell[1], cell[2]) for k in planes])
+    levels = np.stack(
+        [_cells(flat_slice(volume, k, veto=_MAP_VETO), cell[1], cell[2]) for k in planes]
+    )
     known = np.isfinite(levels)
     if not known.any():
         return volume.with_values(np.zeros(volume.shape, dtype=np.float32))
@@ -294,17 +297,21 @@ def _centre(levels: Sequence[float], spreads: Sequence[float]) -> tuple[float, f
     return float(np.median(values)), float(1.96 * error)
 
 
-def _cells(measured: FlatSlice, height: int, width: int) -> NDArray[np.float64]:
-    """Mean noise of the flat windows per cell ``[j, i]``; NaN where there are too few."""
+def _cells(
+    measured: FlatSlice, names: tuple[str, ...], height: int, width: int
+) -> NDArray[np.float64]:
+    """Median noise of the flat windows per cell ``[j, i]``; NaN where there are too few."""
+    from scipy.ndimage import median
+
     rows, cols = (-(-n // c) for n, c in zip(measured.mean.shape, (height, width), strict=True))
-    flat = measured.any_flat() & (measured.sd > 0)
+    flat = measured.any_flat(names) & (measured.sd > 0)
     j, i = np.nonzero(flat)
     cell = (j // height) * cols + i // width
     count = np.bincount(cell, minlength=rows * cols)
-    power = np.bincount(cell, measured.sd[flat], minlength=rows * cols)
-    enough = count >= max(1, height * width // 20)
+    enough = np.flatnonzero(count >= max(1, height * width // 20))
     out = np.full(rows * cols, np.nan)
-    out[enough] = power[enough] / count[enough]
+    if enough.size:
+        out[enough] = median(measured.sd[flat], cell, enough)
     return out.reshape(rows, cols)
 
 
