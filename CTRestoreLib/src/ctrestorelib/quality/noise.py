@@ -138,7 +138,8 @@ def noise_map(volume: Volume, cell_mm: float = 12.0) -> Volume:
     """Return the local noise level as a smooth volume, in the volume's unit.
 
     Flat windows (of soft tissue and fat, if there are any) are gathered in cells of about
-    ``cell_mm``; cells without any take the level of their neighbours. Every value is positive unless the whole volume is constant.
+    ``cell_mm``; cells without any take the level of their neighbours. Every value is positive unless
+    the whole volume is constant.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -147,9 +148,10 @@ def noise_map(volume: Volume, cell_mm: float = 12.0) -> Volume:
     if volume.unit == Unit.GREY:
         cell = [min(c, 24) for c in cell]
     planes = range(cell[0] // 2, volume.shape[0], cell[0]) or [volume.shape[0] // 2]
-    levels = np.stack(
-        [_cells(flat_slice(volume, k, veto=_MAP_VETO), cell[1], cell[2]) for k in planes]
-    )
+    measured = [flat_slice(volume, k, veto=_MAP_VETO) for k in planes]
+    # Lung and bone have structure of their own; they count only where there is nothing better.
+    names = tuple(n for n in _TRUSTED if any(n in s.flat for s in measured))
+    levels = np.stack([_cells(s, names, cell[1], cell[2]) for s in measured])
     known = np.isfinite(levels)
     if not known.any():
         return volume.with_values(np.zeros(volume.shape, dtype=np.float32))
