@@ -168,7 +168,7 @@ def edge_kinds(volume: Volume) -> tuple[EdgeKind, ...]:
     some = volume.values[spread(volume.shape[0], 8)]
     if np.ptp(some) == 0:
         return ()
-    level = float(threshold_otsu(some))
+    level = float(threshold_otsu(some.ravel()))
     dark, bright = float(np.median(some[some <= level])), float(np.median(some[some > level]))
     third = (bright - dark) / 3
     low, high = (-np.inf, dark + third), (bright - third, np.inf)
