@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from ctrestorelib.physics.virtual_scan import ScanProtocol, virtual_scan
 from ctrestorelib.restorer.protocol import Inputs
 from ctrestorelib.restorer.spec import Kind, Role
 
-LOW_DOSE_I0 = 1.5e4
+LOW_DOSE_I0 = 3e4
 SPARSE_I0 = 1e5
 FULL_METHOD = "fdk"
 SOD_MM, SDD_MM = 1000.0, 1500.0
@@ -238,7 +238,7 @@ class Bench:
 def low_dose_part(bench: Bench, scanned: ScanObject, views: int) -> DemoPart:
     """Scan at low dose with many views, reconstruct, and denoise with every method."""
     protocol = _protocol(scanned, views, 360.0, LOW_DOSE_I0)
-    ruler = Ruler.of(scanned.truth)
+    ruler = Ruler(scanned.truth)
     bench.tell(f"Scanning it virtually: {views} views around, at a low dose.")
     projections = bench.scan("low_dose", scanned, protocol, 0.14)
     bench.tell("Reconstructing the scan the usual way (FDK).")
@@ -251,7 +251,7 @@ def low_dose_part(bench: Bench, scanned: ScanObject, views: int) -> DemoPart:
         noisy = bench.run(trial, Place(stage))
     bench.tell(f"   {noisy.sentence()}")
     truth = bench.show("low_dose", "truth", "Truth (what was scanned)", scanned.truth)
-    trials = _denoisers(bench, noisy.volume, ruler.before_denoising(noisy.volume))
+    trials = _denoisers(bench, noisy.volume, replace(ruler, original=noisy.volume))
     entries, left_out = bench.compare(trials, "Remove noise", 0.3)
     intro = (
         f"A virtual scanner took {views} X-ray views of the knee at a low dose "
@@ -267,7 +267,7 @@ def low_dose_part(bench: Bench, scanned: ScanObject, views: int) -> DemoPart:
 
 def own_part(bench: Bench, volume: Volume, uids: tuple[str, ...]) -> DemoPart:
     """Denoise a person's own volume with every method."""
-    ruler = Ruler.of(None, volume)
+    ruler = Ruler(None, volume)
     original = bench.show("low_dose", "original", "Your scan as it is", volume, ruler)
     bench.tell(f"Your scan: {original.sentence()}")
     trials = _denoisers(bench, volume, ruler, uids)
@@ -288,7 +288,7 @@ def sparse_part(bench: Bench, scanned: ScanObject, views: int, earlier: Volume |
     protocol = _protocol(scanned, views, 180.0, SPARSE_I0)
     bench.tell(f"Scanning with only {views} views over half a turn.")
     projections = bench.scan("sparse", scanned, protocol, 0.03)
-    ruler = Ruler.of(scanned.truth)
+    ruler = Ruler(scanned.truth)
     truth = bench.show("sparse", "truth", "Truth (what was scanned)", scanned.truth)
     trials = []
     for method_id in bench.methods(Kind.RECONSTRUCTOR):

@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,12 @@ from numpy.typing import NDArray
 from ctrestorelib import __version__
 from ctrestorelib.apps.demo_results import DemoEntry, DemoPart, DemoResult
 from ctrestorelib.apps.pictures import Grey, Stack, png_uri
+from ctrestorelib.apps.report import ReportEntry, write_compare_report
 from ctrestorelib.core.files import atomic_path
+from ctrestorelib.core.provenance import Provenance
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume
+from ctrestorelib.quality.measure import MeasureReport
 from ctrestorelib.quality.result import Measure
 
 SOFT = Grey(-160.0, 240.0)
@@ -42,8 +46,8 @@ _COLUMNS = (
            "better; 1 dB more is 11 % less error."),
     Column("ssim", "SSIM", "{:.3f}".format, 1,
            "How alike small neighbourhoods are, 1 is equal. Air counts too and lifts it."),
-    Column("noise", "Noise left (HU)", "{:.1f}".format, 0,
-           "Standard deviation in flat places, the same for all. Less is calmer, not always "
+    Column("noise", "Noise and streaks left (HU)", "{:.1f}".format, 0,
+           "Standard deviation in flat places, the same for all rows. Less is calmer, not always "
            "better: a blurred volume has no noise either."),
     Column("chi_squared", "Misfit to the views", "{:.2f}".format, 0,
            "1: the volume explains the X-ray views as well as their noise allows. More: it misses "
@@ -52,11 +56,29 @@ _COLUMNS = (
 
 
 def write_demo_report(result: DemoResult) -> None:
-    """Write the page of a demo to ``result.report``."""
+    """Write the page of a demo to ``result.report``, and one page to compare volumes per part."""
+    for part in result.parts:
+        _write_compare(part, result.report.parent)
     body = "\n".join(_body(result))
     page = _PAGE.format(title=_text(f"CTRestore demo: {result.title}"), style=_STYLE, body=body)
     with atomic_path(result.report) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def compare_page(part: DemoPart) -> str:
+    """Return the file name of a part's page with linked slices."""
+    return f"{part.name}_compare.html"
+
+
+def _write_compare(part: DemoPart, folder: Path) -> None:
+    """Write the page with linked slices, wipe and profiles; it repeats the numbers of this one."""
+    entries = []
+    for entry in part.entries:
+        sidecar = folder / entry.file.replace(".nii", ".json")
+        record = Provenance.read(sidecar).to_json() if sidecar.exists() else None
+        measures = MeasureReport(tuple(entry.measures.values()))
+        entries.append(ReportEntry(entry.title, entry.volume, record, "", measures))
+    write_compare_report(entries, folder / compare_page(part), title=part.title)
 
 
 def _body(result: DemoResult) -> Iterable[str]:
@@ -80,6 +102,8 @@ def _part(part: DemoPart) -> Iterable[str]:
     yield _table(part)
     if part.left_out:
         yield _list("Not run", [f"{title}: {why}" for title, why in part.left_out])
+    link = f"<a href='{compare_page(part)}'>Compare these volumes slice by slice</a>"
+    yield f"<p>{link} (linked slices, wipe, difference, profiles).</p>"
     yield _gallery(part)
     yield _scan_details(part)
     yield "</section>"
@@ -88,7 +112,7 @@ def _part(part: DemoPart) -> Iterable[str]:
 # -- table ----------------------------------------------------------------------------------------
 def _table(part: DemoPart) -> str:
     entries = [e for e in part.entries if e.name != "truth"]
-    shown = [c for c in _COLUMNS if any(c.name in e.measures for e in entries)]
+    shown = [c for c in _COLUMNS if sum(c.name in e.measures for e in entries) > 1]
     judged = any("residual_structure" in e.measures for e in entries)
     heads = ["Method", *(c.head for c in shown)]
     heads += ["Removed noise"] if judged else []
@@ -303,28 +327,32 @@ _PAGE = """<!doctype html>
 """
 
 _STYLE = """
-:root { color-scheme: dark; --line: #3a3f47; --soft: #aab2bd; }
-body { margin: 0 auto; max-width: 1180px; padding: 1.5rem; background: #16181c; color: #e8eaed;
-  font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { margin: 2.2rem 0 .4rem; }
-a { color: #8ab4f8; } .lead { font-size: 1.1rem; margin: .2rem 0; }
-.use { color: #ffd479; margin: .2rem 0; } .small, footer { color: var(--soft); font-size: .87rem; }
+:root { --ink: #22272e; --soft: #5c6670; --line: #d7dbdf; --paper: #fcfbf9; --link: #0b5c70; }
+body { margin: 0 auto; max-width: 1180px; padding: 1.5rem; background: var(--paper);
+  color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
+h1, h2 { font-family: Georgia, serif; } h1 { margin: 0 0 .3rem; }
+h2 { margin: 2.4rem 0 .4rem; border-top: 1px solid var(--line); padding-top: 1.2rem; }
+a { color: var(--link); } .lead { font-size: 1.1rem; margin: .2rem 0; }
+.use { background: #fde9c4; color: #6b4700; padding: .3rem .8rem; display: inline-block; }
+.small, footer { color: var(--soft); font-size: .87rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; margin: .8rem 0 .2rem; }
+td { white-space: nowrap; }
 th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right; }
 thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; max-width: 8.5rem; }
 th:first-child { text-align: left; font-weight: 500; max-width: 22rem; }
-td b { color: #7ee2a8; }
-.verdict { padding: .1rem .5rem; border-radius: .6rem; white-space: nowrap; }
-.green { background: #14532d; } .amber { background: #6b4e00; } .red { background: #7f1d1d; }
+td b { color: #0a6b3d; }
+.verdict { padding: .1rem .6rem; border-radius: .7rem; font-weight: 600; font-size: .9rem; }
+.green { background: #d5efdf; color: #0f5132; } .amber { background: #fde9c4; color: #6b4700; }
+.red { background: #fbd9d6; color: #8c1d13; }
 details { margin: .3rem 0; } summary { cursor: pointer; color: var(--soft); }
 .gallery { margin-top: 1.2rem; }
 .names, .row { display: grid; grid-template-columns: repeat(var(--n), 1fr); gap: .5rem; }
-.names { position: sticky; top: 0; background: #16181c; padding: .4rem 0; z-index: 1;
+.names { position: sticky; top: 0; background: var(--paper); padding: .4rem 0; z-index: 1;
   color: var(--soft); font-size: .87rem; text-align: center; border-bottom: 1px solid var(--line); }
 figure { margin: 1rem 0 1.4rem; } figcaption { margin-bottom: .3rem; }
 .row { align-items: start; } img { width: 100%; background: #000; display: block; }
 img.zoomed { image-rendering: pixelated; }
 footer { margin-top: 2rem; border-top: 1px solid var(--line); padding-top: .6rem; }
-@media (max-width: 640px) { .names, .row { grid-template-columns: repeat(2, 1fr); }
+@media (max-width: 640px) { .row { grid-template-columns: repeat(2, 1fr); }
   .names { display: none; } }
 """

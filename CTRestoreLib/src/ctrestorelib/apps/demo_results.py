@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ctrestorelib.apps.demo_cases import body_mask
 from ctrestorelib.core.volume import Volume
@@ -14,6 +18,9 @@ from ctrestorelib.quality.residual import residual_structure
 from ctrestorelib.quality.result import Measure
 from ctrestorelib.quality.rois import Rois, find_rois
 from ctrestorelib.quality.window import FIELD_WINDOW
+
+_FLAT_HU = 90.0
+_FEWEST_FLAT = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,33 +137,39 @@ class Ruler:
         What was scanned, in HU; None if nobody knows.
     original
         The volume before denoising; None for reconstructions.
-    rois
-        Flat places in which noise is measured.
     """
 
     truth: Volume | None
-    original: Volume | None
-    rois: Rois
+    original: Volume | None = None
 
-    @classmethod
-    def of(cls, truth: Volume | None, original: Volume | None = None) -> Ruler:
-        """Look for flat places in the truth or, failing that, in the original."""
-        base = truth if truth is not None else original
-        if base is None:
-            message = "A ruler needs a truth or an original."
-            raise ValueError(message)
-        return cls(truth, original, find_rois(base))
+    @cached_property
+    def body(self) -> NDArray[np.bool_] | None:
+        """Where the truth is not the air around the object."""
+        return None if self.truth is None else body_mask(self.truth)
 
-    def before_denoising(self, original: Volume) -> Ruler:
-        """Return the ruler for volumes made from ``original``."""
-        return Ruler(self.truth, original, self.rois)
+    @cached_property
+    def flat(self) -> NDArray[np.bool_] | None:
+        """Where the truth hardly changes within two voxels, so that few edges blur into it."""
+        from scipy.ndimage import maximum_filter, minimum_filter
+
+        if self.truth is None or self.body is None:
+            return None
+        values = np.clip(self.truth.values, -250, 250)
+        change = maximum_filter(values, 5) - minimum_filter(values, 5)
+        flat: NDArray[np.bool_] = self.body & (change < _FLAT_HU)
+        return flat
+
+    @cached_property
+    def rois(self) -> Rois | None:
+        """Flat places of the original."""
+        return None if self.original is None else find_rois(self.original)
 
     def measure(self, volume: Volume) -> dict[str, Measure]:
         """Return noise; with a truth RMSE, PSNR, SSIM; with an original the residual test."""
         out = {"noise": self._noise(volume)}
         if self.truth is not None:
             shown, wanted = (FIELD_WINDOW.apply(v.values) for v in (volume, self.truth))
-            out["rmse"] = rmse(volume, self.truth, mask=body_mask(self.truth))
+            out["rmse"] = rmse(volume, self.truth, mask=self.body)
             out["psnr"] = psnr(shown, wanted, data_range=1.0)
             out["ssim"] = ssim(shown, wanted, data_range=1.0)
         if self.original is not None and self.original is not volume:
@@ -164,11 +177,19 @@ class Ruler:
         return out
 
     def _noise(self, volume: Volume) -> Measure:
-        title = "Noise in flat tissue"
-        values = volume.values if self.truth is None else volume.values - self.truth.values
-        found = noise_power_spectrum(volume.with_values(values), rois=self.rois)
+        title, flat = "Noise and streaks in flat tissue", self.flat
+        if self.truth is not None and flat is not None:
+            count = int(flat.sum())
+            if count < _FEWEST_FLAT:
+                why = f"only {count} voxels lie in flat tissue; {_FEWEST_FLAT} are needed."
+                return Measure.missing("noise", title, why)
+            sigma = float((volume.values - self.truth.values)[flat].std(dtype=np.float64))
+            where = f"difference to the truth in {count} voxels of flat tissue"
+            return Measure("noise", title, sigma, volume.unit.label, protocol=where)
+        found = None if self.rois is None else noise_power_spectrum(volume, rois=self.rois)
         if found is None:
-            return Measure.missing("noise", title, self.rois.why_none)
+            why = "no flat places were found." if self.rois is None else self.rois.why_none
+            return Measure.missing("noise", title, why)
         low, high = (float(v) ** 0.5 for v in found.variance_interval)
         where = f"{found.rois} squares of {found.size_px} pixels in {found.tissue}"
         return Measure("noise", title, found.sigma, found.unit, (low, high), protocol=where)
