@@ -60,8 +60,8 @@ def arc_of(angles_rad: ArrayLike, *, period_rad: float = 2 * np.pi) -> ScanArc:
     order = np.argsort(angle, kind="stable")
     gaps = np.diff(angle[order], append=angle[order[0]] + period_rad)  # after each view
     if len(angle) == 1:
-        share = np.array([period_rad])
-        return ScanArc(share / 2, share, period_rad, False, period_rad, period_rad)
+        share = np.array([SAME_ANGLE_RAD])  # one view covers no arc to speak of
+        return ScanArc(share / 2, share, SAME_ANGLE_RAD, False, period_rad, period_rad)
     last = int(np.argmax(gaps))  # the view before the largest gap ends an open arc
     others = np.delete(gaps, last)
     closed = bool(gaps[last] <= CLOSED_RATIO * others.max() + SAME_ANGLE_RAD)

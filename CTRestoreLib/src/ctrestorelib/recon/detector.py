@@ -50,7 +50,7 @@ def missing_columns(geometry: ConeBeamGeometry) -> tuple[int, int]:
     at = lateral(geometry, [-0.5, cols - 0.5]).mean(axis=0)
     reach = np.tan(at) if geometry.beam is Beam.CONE else at
     axis = cols * -reach[0] / (reach[1] - reach[0])  # where the axis falls, in columns
-    lacking = int(np.ceil(abs(cols - 2 * axis)))
+    lacking = int(np.ceil(abs(cols - 2 * axis) - 1e-6))
     return (lacking, 0) if axis < cols / 2 else (0, lacking)
 
 

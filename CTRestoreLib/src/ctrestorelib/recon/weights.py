@@ -198,12 +198,12 @@ def _short_scan(
     geometry: ConeBeamGeometry, arc: ScanArc, half_fan: float, *, strict: bool
 ) -> Redundancy:
     needed = np.pi + 2 * half_fan
-    slack = arc.largest_gap_rad / 2.0  # the end views stand for half a gap beyond themselves
-    if arc.arc_rad < needed - slack and not strict:
+    # Each end view stands for half a gap beyond itself; that much may be missing in all.
+    slack = min(arc.largest_gap_rad, arc.arc_rad) / 2.0
+    enough = arc.arc_rad >= needed - slack
+    if geometry.beam is Beam.PARALLEL or not (enough or strict):
         return _equal(arc, half_fan)
-    if geometry.beam is Beam.PARALLEL:
-        return _equal(arc, half_fan)
-    length = max(arc.arc_rad, needed) if arc.arc_rad >= needed - slack else arc.arc_rad
+    length = max(arc.arc_rad, needed) if enough else arc.arc_rad
     position = arc.position_rad + (length - arc.arc_rad) / 2.0
     gamma = lateral(geometry, np.arange(geometry.detector_shape[1]))
     weights = parker(position[:, None], gamma, length) * arc.share_rad[:, None]
