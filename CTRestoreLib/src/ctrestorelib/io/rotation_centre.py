@@ -46,13 +46,15 @@ def find_rotation_centre(sinogram: NDArray[np.float32], angles_rad: NDArray[np.f
     cols = half.shape[1]
     thin = max(1, cols // 256)
     coarse_data = half[:, : cols // thin * thin].reshape(len(half), -1, thin).mean(axis=2)
-    middle, reach = (coarse_data.shape[1] - 1) / 2.0, 0.2 * coarse_data.shape[1]
-    rough = _best(coarse_data, np.arange(middle - reach, middle + reach, 0.5))
+    middle, reach = (coarse_data.shape[1] - 1) / 2.0, coarse_data.shape[1] // 5
+    wide = int(middle - reach)
+    rough = _best(coarse_data, np.arange(middle - reach, middle + reach, 0.5), wide)
     centre: float = rough * thin + (thin - 1) / 2.0
-    for width, fine_step in ((1.5 * thin, 0.5), (0.6, 0.1)):
-        candidates = np.arange(centre - width, centre + width + fine_step / 2, fine_step)
-        centre = _best(half, candidates)
-    return centre
+    reach = int(0.95 * min(centre, cols - 1 - centre))
+    middle = round(2 * centre) / 2
+    centre = _best(half, middle + np.arange(-1.5 * thin, 1.5 * thin + 0.1, 0.5), reach)
+    middle = round(2 * centre) / 2
+    return _best(half, middle + np.arange(-0.6, 0.61, 0.1), reach, mirrored_about=middle)
 
 
 def _without_stripes(half: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -64,11 +66,18 @@ def _without_stripes(half: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(half - (mean - smooth) - half.mean(), dtype=np.float32)
 
 
-def _best(half: NDArray[np.float32], candidates: NDArray[np.float64]) -> float:
-    # The same number of columns for every candidate, or their costs could not be compared.
-    last = half.shape[1] - 1
-    reach = int(np.floor(min(candidates.min(), last - candidates.max())))
-    cost = [_energy_outside(half, float(c), reach) for c in candidates]
+def _best(
+    half: NDArray[np.float32],
+    candidates: NDArray[np.float64],
+    reach: int,
+    mirrored_about: float | None = None,
+) -> float:
+    cost = [
+        _energy_outside(
+            half, float(c), reach, round(2 * c) / 2 if mirrored_about is None else mirrored_about
+        )
+        for c in candidates
+    ]
     best = int(np.argmin(cost))
     shift = 0.0
     if 0 < best < len(cost) - 1:
@@ -79,22 +88,23 @@ def _best(half: NDArray[np.float32], candidates: NDArray[np.float64]) -> float:
     return float(candidates[best]) + shift * step
 
 
-def _energy_outside(half: NDArray[np.float32], centre: float, reach: int) -> float:
+def _energy_outside(half: NDArray[np.float32], centre: float, reach: int, base: float) -> float:
     """Return the mean Fourier amplitude outside the double wedge for one candidate axis."""
     from scipy import fft
 
-    # Mirrored about the axis, column c + x shows what column c - x showed half a turn before.
-    at = centre + np.arange(-reach, reach + 1)
-    left = np.floor(at).astype(np.intp)
-    right = np.minimum(left + 1, half.shape[1] - 1)
-    share = (at - left).astype(np.float32)
-    part = half[:, left] * (1 - share) + half[:, right] * share
-    taper = np.hanning(part.shape[1] + 2)[1:-1].astype(np.float32)
-    full = np.concatenate([part, part[:, ::-1]]) * taper
+    # Columns are mirrored exactly about a whole or half column ``base``, the rest of the way
+    # shifted in the Fourier domain: interpolation would smooth noise and so favour candidates.
+    x = np.arange(-reach, reach + 1) if base == int(base) else np.arange(-reach, reach) + 0.5
+    taper = np.cos(np.pi * x / (2 * reach + 2)) ** 2
+    part = half[:, (base + x).astype(np.intp)] * taper.astype(np.float32)
     size = fft.next_fast_len(part.shape[1])
-    spectrum = np.abs(fft.fft2(full.T, s=(size, len(full)))[: size // 2, 1 : len(half)])
-    across = np.arange(size // 2)[:, None] / size  # cycles per pixel
-    turns = np.arange(1, spectrum.shape[1] + 1)[None, :]  # cycles per turn
+    across = np.arange(size // 2) / size  # cycles per pixel
+    first = fft.fft(part, size, axis=1)[:, : size // 2]
+    mirrored = fft.fft(part[:, ::-1], size, axis=1)[:, : size // 2]
+    mirrored *= np.exp(-4j * np.pi * across * (centre - base)).astype(np.complex64)
+    both = np.concatenate([first, mirrored])
+    spectrum = np.abs(fft.fft(both, axis=0, overwrite_x=True)[1 : len(half)])
+    turns = np.arange(1, len(half))[:, None]  # cycles per turn
     # Bessel functions die out beyond their argument: nothing real lies at more turns than this.
-    outside = (turns > 2 * np.pi * across * (part.shape[1] / 2) + 3) & (turns < 0.9 * len(half))
+    outside = (turns > 2 * np.pi * across * reach + 3) & (turns < 0.9 * len(half))
     return float(spectrum[outside].mean())
