@@ -183,7 +183,7 @@ def _manifest(
         "ijk_to_lps": entries[0].volume.geometry.ijk_to_lps.tolist(),
         "full": embedded.full,
         "slices": embedded.slices,
-        "start": [stack.telling(p, unit) for p in PLANES],
+        "start": _start(stack, unit),
         "low": scale.low,
         "step": scale.step,
         "range": [low, max(high, low + 10 * scale.step)],
@@ -193,6 +193,13 @@ def _manifest(
             for e, r in zip(entries, reports, strict=True)
         ],
     }
+
+
+def _start(stack: Stack, unit: Unit) -> list[int]:
+    """Return the slices to open with: the most bone, or the middle where nobody knows bone."""
+    if unit != Unit.HU:
+        return [n // 2 for n in stack.values.shape]
+    return [stack.telling(p, unit) for p in PLANES]
 
 
 def _noise(reports: Sequence[MeasureReport]) -> float:

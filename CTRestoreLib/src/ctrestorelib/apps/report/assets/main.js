@@ -96,6 +96,7 @@ function connect(data) {
     get("wipe").value = state.wipe * 100;
     for (const name of ["level", "width"]) { get(name).value = state[name]; get(`${name}-now`).textContent = tidy(state[name], 4); }
     get("diff-width").value = state.diff;
+    for (const [id, name] of [["diff-colour", "colour"], ["boxes", "boxes"], ["smooth", "smooth"]]) get(id).checked = state[name];
     get("diff-now").textContent = `${tidy(state.diff, 3)} ${data.unit}`;
     get("zoom-now").textContent = `${Math.round(state.zoom * 100)} %`;
     get("pair").hidden = !several && mode === "grid";
