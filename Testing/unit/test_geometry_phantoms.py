@@ -96,10 +96,20 @@ def test_voxels_lie_where_the_grid_says():
     assert volume.values[0, 0, 0] == 0
 
 
-def test_shepp_logan_brain_is_water():
-    phantom = shepp_logan_3d(100.0)
-    values = phantom.values_at([(0.0, -50.0, 0.0), (0.0, -89.0, 0.0), (0.0, -95.0, 0.0)])
-    np.testing.assert_allclose(values, (MU_WATER_PER_MM, 5 * MU_WATER_PER_MM, 0.0), atol=1e-12)
+@pytest.mark.parametrize(
+    ("contrast", "brain", "skull", "ventricle"),
+    [("original", 1.02, 2.0, 1.0), ("raised", 1.0, 5.0, 0.0)],
+)
+def test_shepp_logan_has_its_published_values(contrast, brain, skull, ventricle):
+    phantom = shepp_logan_3d(100.0, contrast=contrast)
+    places = [(0.0, -50.0, 0.0), (0.0, -89.0, 0.0), (-22.0, 0.0, -25.0), (0.0, -95.0, 0.0)]
+    expected = np.array([brain, skull, ventricle, 0.0]) * MU_WATER_PER_MM
+    np.testing.assert_allclose(phantom.values_at(places), expected, atol=1e-12)
+
+
+def test_unknown_contrast_is_refused():
+    with pytest.raises(InputError, match="original, raised"):
+        shepp_logan_3d(100.0, contrast="high")
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ class EllipsoidPhantom:
             for dk, dj, di in np.stack(np.meshgrid(shifts, shifts, shifts), -1).reshape(-1, 3):
                 points = grid.to_world(np.stack([i + di, j + dj, k + dk], axis=-1))
                 out[start : start + step] += self.values_at(points)
-        return Volume(out / oversample**3, grid, Unit.PER_MM)
+        return Volume((out / oversample**3).astype(np.float32), grid, Unit.PER_MM)
 
     def project(self, scan: ConeBeamGeometry) -> NDArray[np.float32]:
         """Return the exact line integrals, ``[view, row, col]``, from source to detector."""
@@ -134,38 +134,49 @@ class EllipsoidPhantom:
 
     def _into_sphere(self, n: int, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return vectors in the frame in which ellipsoid n is a unit sphere."""
-        return (vectors @ self.rotations[n]) / self.semi_axes_mm[n]
+        local: NDArray[np.float64] = (vectors @ self.rotations[n]) / self.semi_axes_mm[n]
+        return local
 
+
+_CONTRASTS = {
+    # Skull, what lies in it, then the small parts in the order of _SHEPP_LOGAN; brain is about 1.
+    "original": (2.0, -0.98, -0.02, -0.02, 0.02, 0.02, 0.01, 0.01, 0.02, -0.02),
+    "raised": (5.0, -4.0, -1.0, -1.0, 1.0, 1.0, 0.5, 0.5, 1.0, -1.0),
+}
 
 _SHEPP_LOGAN = (
-    # value, semi-axes x y z, centre x y z, turn about z in degrees
-    (1.00, (0.6900, 0.920, 0.900), (0.0, 0.0, 0.0), 0.0),
-    (-0.80, (0.6624, 0.874, 0.880), (0.0, 0.0, 0.0), 0.0),
-    (-0.20, (0.4100, 0.160, 0.210), (-0.22, 0.0, -0.25), 108.0),
-    (-0.20, (0.3100, 0.110, 0.220), (0.22, 0.0, -0.25), 72.0),
-    (0.20, (0.2100, 0.250, 0.500), (0.0, 0.35, -0.25), 0.0),
-    (0.20, (0.0460, 0.046, 0.046), (0.0, 0.1, -0.25), 0.0),
-    (0.10, (0.0460, 0.023, 0.020), (-0.08, -0.65, -0.25), 0.0),
-    (0.10, (0.0460, 0.023, 0.020), (0.06, -0.65, -0.25), 90.0),
-    (0.20, (0.0560, 0.040, 0.100), (0.06, -0.105, 0.625), 90.0),
-    (-0.20, (0.0560, 0.056, 0.100), (0.0, 0.1, 0.625), 0.0),
+    # semi-axes x y z, centre x y z, turn about z in degrees
+    ((0.6900, 0.920, 0.900), (0.0, 0.0, 0.0), 0.0),
+    ((0.6624, 0.874, 0.880), (0.0, 0.0, 0.0), 0.0),
+    ((0.4100, 0.160, 0.210), (-0.22, 0.0, -0.25), 108.0),
+    ((0.3100, 0.110, 0.220), (0.22, 0.0, -0.25), 72.0),
+    ((0.2100, 0.250, 0.500), (0.0, 0.35, -0.25), 0.0),
+    ((0.0460, 0.046, 0.046), (0.0, 0.1, -0.25), 0.0),
+    ((0.0460, 0.023, 0.020), (-0.08, -0.65, -0.25), 0.0),
+    ((0.0460, 0.023, 0.020), (0.06, -0.65, -0.25), 90.0),
+    ((0.0560, 0.040, 0.100), (0.06, -0.105, 0.625), 90.0),
+    ((0.0560, 0.056, 0.100), (0.0, 0.1, 0.625), 0.0),
 )
 
 
 def shepp_logan_3d(
     scale_mm: float,
     *,
-    value_per_mm: float = MU_WATER_PER_MM / 0.2,
+    contrast: str = "original",
+    value_per_mm: float = MU_WATER_PER_MM,
     placed: ArrayLike | None = None,
 ) -> EllipsoidPhantom:
-    """Return the three-dimensional Shepp-Logan head with the contrasts of Kak and Slaney, raised.
+    """Return the three-dimensional Shepp-Logan head.
 
     Parameters
     ----------
     scale_mm
         Half the side of the cube around it; the head is 0.92 times that long.
+    contrast
+        ``"original"``: skull 2, brain 1.02, parts of the brain differ by 0.01 to 0.02 (as Kak and
+        Slaney). ``"raised"``: skull 5, brain 1, parts differ by 0.5 to 1, ventricles are empty.
     value_per_mm
-        Attenuation of the skull; the brain has 0.2 of it (water by default).
+        Attenuation that the value 1 stands for; water by default.
     placed
         4x4 rigid map of the phantom in the world: the identity by default, the head's long axis
         along y, its vertex along z.
@@ -175,18 +186,21 @@ def shepp_logan_3d(
     L. A. Shepp, B. F. Logan, doi:10.1109/TNS.1974.6499235 (two-dimensional); A. C. Kak,
     M. Slaney, Principles of Computerized Tomographic Imaging, doi:10.1137/1.9780898719277.
     """
+    if contrast not in _CONTRASTS:
+        message = f"contrast is one of {', '.join(_CONTRASTS)}; got {contrast!r}."
+        raise InputError(message)
     place = np.eye(4) if placed is None else np.asarray(placed, dtype=np.float64)
-    turns = np.deg2rad([row[3] for row in _SHEPP_LOGAN])
+    turns = np.deg2rad([row[2] for row in _SHEPP_LOGAN])
     about_z = np.zeros((len(turns), 3, 3))
     about_z[:, 0, 0] = about_z[:, 1, 1] = np.cos(turns)
     about_z[:, 1, 0], about_z[:, 0, 1] = np.sin(turns), -np.sin(turns)
     about_z[:, 2, 2] = 1.0
-    centres = scale_mm * np.array([row[2] for row in _SHEPP_LOGAN])
+    centres = scale_mm * np.array([row[1] for row in _SHEPP_LOGAN])
     return EllipsoidPhantom(
         centres_mm=centres @ place[:3, :3].T + place[:3, 3],
-        semi_axes_mm=scale_mm * np.array([row[1] for row in _SHEPP_LOGAN]),
+        semi_axes_mm=scale_mm * np.array([row[0] for row in _SHEPP_LOGAN]),
         rotations=place[:3, :3] @ about_z,
-        values_per_mm=value_per_mm * np.array([row[0] for row in _SHEPP_LOGAN]),
+        values_per_mm=value_per_mm * np.array(_CONTRASTS[contrast]),
     )
 
 

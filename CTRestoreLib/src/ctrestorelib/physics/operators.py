@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ctrestorelib.core.errors import GeometryError
+from ctrestorelib.core.errors import GeometryError, UsageError
 from ctrestorelib.core.volume import VolumeGeometry
 from ctrestorelib.geometry.scan import ConeBeamGeometry
 from ctrestorelib.physics.backend import available, choose_backend, choose_threads
@@ -192,3 +192,27 @@ def _require_shape(name: str, values: Any, shape: tuple[int, int, int]) -> None:
     if tuple(values.shape) != shape:
         message = f"{name} must have shape {shape}; got {tuple(values.shape)}."
         raise GeometryError(message)
+
+
+def project(operator: XrayOperator | AdjointOperator, values: Any) -> Any:
+    """Apply an operator so that torch can differentiate through it.
+
+    Parameters
+    ----------
+    operator
+        ``A`` or ``A.T``.
+    values
+        Torch tensor of the operator's domain; its gradient is the transpose of what arrives.
+
+    Raises
+    ------
+    UsageError
+        If the operator does not work on torch tensors.
+    """
+    forward = operator if isinstance(operator, XrayOperator) else operator.operator
+    if not forward.uses_torch_arrays:
+        message = "Gradients need an operator that works on torch tensors."
+        raise UsageError(message, hint="Install torch, and do not choose backend='numpy'.")
+    from ctrestorelib.physics.autograd import apply
+
+    return apply(operator, values)
