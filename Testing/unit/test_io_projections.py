@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import struct
 import subprocess
 import sys
 
@@ -15,6 +17,7 @@ from ctrestorelib.core.errors import GeometryError, InputError, ResourceError, U
 from ctrestorelib.geometry.projections import ProjectionKind, ProjectionSet
 from ctrestorelib.geometry.scan import Beam, ConeBeamGeometry, equal_angles
 from ctrestorelib.io.flat_field import line_integrals, replace_dead
+from ctrestorelib.io.geometry_files import write_geometry
 from ctrestorelib.io.projections import read_projections, write_projections
 from ctrestorelib.io.rotation_centre import find_rotation_centre
 
@@ -334,10 +337,34 @@ def test_other_matlab_files_are_refused(tmp_path):
 
 # -- flat panels ---------------------------------------------------------------------------------
 def test_panel_files_say_what_is_missing(tmp_path, monkeypatch):
-    import importlib.util
-
     (tmp_path / "0001.hnd").write_bytes(b"x")
     with monkeypatch.context() as patch:
         patch.setattr(importlib.util, "find_spec", lambda _: None)
         with pytest.raises(ResourceError, match="needs RTK"):
             read_projections(tmp_path / "0001.hnd")
+
+
+@pytest.mark.rtk
+@pytest.mark.skipif(importlib.util.find_spec("itk") is None, reason="needs itk-rtk")
+def test_panel_images_are_read_by_rtk_in_a_child_process(tmp_path):
+    # The header of Elekta's .his: magic bytes, size of what follows, corners, frames, type 4.
+    rows, cols = 16, 20
+    images = np.random.default_rng(0).integers(1000, 60000, (3, rows, cols)).astype("<u2")
+    for number, image in enumerate(images):
+        head = bytearray(100)
+        struct.pack_into("<4B", head, 0, 0, 112, 68, 0)
+        struct.pack_into("<6H", head, 10, 32, 1, 1, cols, rows, 0)
+        struct.pack_into("<H", head, 20, 1)
+        struct.pack_into("<H", head, 32, 4)
+        (tmp_path / f"p{number}.his").write_bytes(bytes(head) + image.tobytes())
+    write_geometry(scan(3), tmp_path / "geometry.xml")
+    read = read_projections(tmp_path)
+    values = read.projections.values
+    assert len(values) == 3
+    assert np.isfinite(values).all()
+    assert values.std() > 0
+    assert codes(read.notes) == {"read-by-rtk"}
+    assert read.projections.kind is ProjectionKind.LINE_INTEGRAL
+    # The pixel size is the panel's, whatever detector the geometry was first made for.
+    assert read.projections.geometry.pixel_mm != scan(3).pixel_mm
+    assert read.format == "panel"

@@ -73,3 +73,12 @@ def test_every_volume_of_the_folder_is_in_a_table(data_file):
     folder = data_file("README.md").parent
     there = {p.name for p in folder.iterdir() if p.name.endswith((".nii.gz", ".nii", ".tif"))}
     assert there == {row[0] for row in HU_FILES + GREY_FILES}
+
+
+@pytest.mark.data
+def test_dicom_goes_through_the_same_door(data_file):
+    read = read_volume(data_file("dicom_headphantom_philips_tilt-18p5.zip"))
+    assert (read.format, len(read.sop_instance_uids)) == ("dicom", 54)
+    assert read.volume.shape == (54, 512, 512)
+    assert read.volume.unit is Unit.HU
+    assert not read.volume.geometry.is_orthogonal
