@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write the generated pages of Docs/reference from the methods' declarations.
 
-    python3 Scripts/dev.py docs            write them
-    python3 Scripts/dev.py docs --check    compare only; exit 1 if one is out of date
+python3 Scripts/dev.py docs            write them
+python3 Scripts/dev.py docs --check    compare only; exit 1 if one is out of date
 """
 
 from __future__ import annotations
@@ -38,18 +38,19 @@ def methods_page() -> str:
             shown = ", ".join(f"`{k}` {to_plain(v)}" for k, v in values.items()) or "the defaults"
             parts.append(f"\nPreset `{name}`: {shown}.\n")
         for reference in spec.references:
-            doi = f" [doi:{reference.doi}](https://doi.org/{reference.doi})" if reference.doi else ""
+            link = f" [doi:{reference.doi}](https://doi.org/{reference.doi})"
+            doi = link if reference.doi else ""
             parts.append(f"\nSource: {reference.text}{doi}\n")
     return "".join(parts)
 
 
 def _row(field: ParamField) -> str:
-    low, high = field.info.bounds
-    limits = ", ".join(field.choices) or " to ".join("" if b is None else f"{b:g}" for b in (low, high))
+    low, high = ("" if b is None else f"{b:g}" for b in field.info.bounds)
+    limits = ", ".join(field.choices) or (f"{low} to {high}" if low or high else "")
     default = "automatic" if field.default is None else to_plain(field.default)
     unit = f" {field.info.unit}" if field.info.unit else ""
-    limits = "" if limits.strip() == "to" else limits
-    return f"| `{field.option}` | {default}{unit} | {limits} | {field.info.label}. {field.info.doc} |\n"
+    meaning = f"{field.info.label}. {field.info.doc}"
+    return f"| `{field.option}` | {default}{unit} | {limits} | {meaning} |\n"
 
 
 def commands_page() -> str:

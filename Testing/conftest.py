@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,3 +40,23 @@ def small_ct() -> Volume:
     values += np.random.default_rng(7).normal(0, 20, values.shape)
     geometry = VolumeGeometry.from_spacing((24, 32, 40), (0.8, 0.8, 1.5))
     return Volume(values, geometry, Unit.HU)
+
+
+@pytest.fixture(scope="session")
+def ctrestore():
+    """Return a function that runs the command line and may check its exit code."""
+
+    def run(*args, check: int | None = None, **options) -> subprocess.CompletedProcess[str]:
+        command = "from ctrestorelib.apps.cli.main import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", command, *map(str, args)],
+            capture_output=True,
+            text=True,
+            check=False,
+            **options,
+        )
+        if check is not None:
+            assert done.returncode == check, done.stdout + done.stderr
+        return done
+
+    return run

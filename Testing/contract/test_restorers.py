@@ -168,7 +168,7 @@ def test_a_constant_volume_stays_constant(restorer, volume, inputs_for, value):
 @every_denoiser
 def test_noise_goes_down_and_the_mean_stays(restorer, volume, inputs_for):
     restored = run(restorer, inputs_for(restorer)).volume.values
-    muscle = (slice(4, 28), slice(15, 18), slice(12, 16))
+    muscle = (slice(4, 28), slice(18, 22), slice(17, 21))
     assert restored[muscle].std() < 0.8 * volume.values[muscle].std()
     assert abs(restored[muscle].mean() - volume.values[muscle].mean()) < 5
 
@@ -230,5 +230,5 @@ def test_zero_projections_give_an_empty_volume(restorer, projections, inputs_for
 @every_reconstructor
 def test_water_is_water(restorer, inputs_for):
     restored = run(restorer, inputs_for(restorer)).volume.values
-    muscle = restored[10:22, 14:18, 14:17]
+    muscle = restored[10:22, 18:22, 17:21]
     assert abs(muscle.mean() - 40) < 60

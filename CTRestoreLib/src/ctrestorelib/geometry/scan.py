@@ -328,14 +328,16 @@ class ConeBeamGeometry:
         points = np.asarray(lps_mm, dtype=np.float64)
         homogeneous = np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)
         uvw = np.einsum("nij,...j->n...i", self.matrices, homogeneous)
-        return uvw[..., :2] / uvw[..., 2:]
+        uv: NDArray[np.float64] = uvw[..., :2] / uvw[..., 2:]
+        return uv
 
     def pixel_positions_mm(self, view: int) -> NDArray[np.float64]:
         """World positions of all pixel centres of one view; shape (row, col, 3)."""
         rows, cols = self.detector_shape
         v = np.arange(rows)[:, None, None] - (rows - 1) / 2.0
         u = np.arange(cols)[None, :, None] - (cols - 1) / 2.0
-        return self.detector_centre_mm[view] + u * self.u_mm[view] + v * self.v_mm[view]
+        steps: NDArray[np.float64] = u * self.u_mm[view] + v * self.v_mm[view]
+        return self.detector_centre_mm[view] + steps
 
     def seen_by(self, volume: VolumeGeometry) -> NDArray[np.uint16]:
         """Count for every voxel the views whose detector it hits; shape ``[k, j, i]``."""
