@@ -45,12 +45,8 @@ def methods_page() -> str:
 
 
 def _row(field: ParamField) -> str:
-    low, high = ("" if b is None else f"{b:g}" for b in field.info.bounds)
-    limits = ", ".join(field.choices) or (f"{low} to {high}" if low or high else "")
-    default = "automatic" if field.default is None else to_plain(field.default)
-    unit = f" {field.info.unit}" if field.info.unit else ""
     meaning = f"{field.info.label}. {field.info.doc}"
-    return f"| `{field.option}` | {default}{unit} | {limits} | {meaning} |\n"
+    return f"| `{field.option}` | {field.default_text} | {field.limits} | {meaning} |\n"
 
 
 def commands_page() -> str:

@@ -112,8 +112,8 @@ def test_every_stored_type_is_read(ctrestore, tmp_path, dtype):
     values = np.random.default_rng(0).integers(0, 100, (1, 24, 24)).astype(dtype)
     np.save(tmp_path / "in.npy", values)
     ctrestore(
-        "denoise", tmp_path / "in.npy", tmp_path / "out.nrrd", "--method", "wavelet", "--input-unit",
-        "grey", "--voxel-size", "1,1,1", check=0,
+        "denoise", tmp_path / "in.npy", tmp_path / "out.nrrd", "--method", "wavelet",
+        "--input-unit", "grey", "--voxel-size", "1,1,1", check=0,
     )  # fmt: skip
     assert read_volume(tmp_path / "out.nrrd").volume.shape == (1, 24, 24)
 

@@ -71,6 +71,25 @@ class ParamField:
         """The command-line spelling."""
         return "--" + self.name.replace("_", "-")
 
+    @property
+    def limits(self) -> str:
+        """The allowed values in words: "0 to 5", "at least 0", "at most 5", choices, or ""."""
+        low, high = self.info.bounds
+        if self.choices:
+            return ", ".join(self.choices)
+        if low is not None and high is not None:
+            return f"{low:g} to {high:g}"
+        if low is not None:
+            return f"at least {low:g}"
+        return "" if high is None else f"at most {high:g}"
+
+    @property
+    def default_text(self) -> str:
+        """The default in words: "automatic", or the value with its unit."""
+        if self.default is None:
+            return "automatic"
+        return f"{to_plain(self.default)} {self.info.unit}".strip()
+
     def check(self, value: Any) -> Any:
         """Return ``value`` as the declared type.
 

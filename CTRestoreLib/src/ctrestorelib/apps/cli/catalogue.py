@@ -59,12 +59,8 @@ def info(method_id: str, as_json: bool) -> None:
 
 
 def _described(field: ParamField) -> str:
-    low, high = ("" if bound is None else f"{bound:g}" for bound in field.info.bounds)
-    limits = f" ({low} to {high})" if low or high else ""
-    default = "automatic" if field.default is None else to_plain(field.default)
-    choices = f" one of {', '.join(field.choices)};" if field.choices else ""
-    unit = f" {field.info.unit}" if field.info.unit else ""
+    limits = f" ({field.limits})" if field.limits else ""
     return (
-        f"  {field.option}{limits}:{choices} default {default}{unit}\n"
+        f"  {field.option}{limits}: default {field.default_text}\n"
         f"      {field.info.label}. {field.info.doc}"
     )

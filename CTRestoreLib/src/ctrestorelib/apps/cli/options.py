@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ctrestorelib.core.errors import CTRestoreError, UsageError
-from ctrestorelib.core.params import ParamField, fields_of, to_plain
+from ctrestorelib.core.params import ParamField, fields_of
 from ctrestorelib.methods.registry import method
 from ctrestorelib.restorer.plan import Budget
 from ctrestorelib.restorer.spec import Kind
@@ -49,8 +49,6 @@ def _named(args: Sequence[str], *, positional: bool) -> str | None:
 
 def option_of(field: ParamField) -> click.Option:
     """Return the command-line option of one declared parameter."""
-    default = "automatic" if field.default is None else str(to_plain(field.default))
-    unit = f" [{field.info.unit}]" if field.info.unit else ""
     kinds: dict[str, Any] = {"int": int, "float": float, "str": str, "bool": bool}
     names = [f"{field.option}/--no-{field.option[2:]}"] if field.kind == "bool" else [field.option]
     names += short_names(field)
@@ -58,7 +56,7 @@ def option_of(field: ParamField) -> click.Option:
         [*names, PREFIX + field.name],
         type=click.Choice(field.choices) if field.choices else kinds[field.kind],
         default=None,
-        help=f"{field.info.doc}{unit} Default: {default}.",
+        help=f"{field.info.doc} Default: {field.default_text}.",
     )
 
 
