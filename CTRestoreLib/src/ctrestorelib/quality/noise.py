@@ -138,8 +138,8 @@ def noise_map(volume: Volume, cell_mm: float = 12.0) -> Volume:
     """Return the local noise level as a smooth volume, in the volume's unit.
 
     Flat windows (of soft tissue and fat, if there are any) are gathered in cells of about
-    ``cell_mm``; cells without any take the level of their neighbours. Every value is positive unless
-    the whole volume is constant.
+    ``cell_mm``; cells without any take the level of their neighbours. Every value is positive
+    unless the whole volume is constant.
     """
     from scipy.ndimage import gaussian_filter
 
