@@ -336,8 +336,8 @@ class ConeBeamGeometry:
         rows, cols = self.detector_shape
         v = np.arange(rows)[:, None, None] - (rows - 1) / 2.0
         u = np.arange(cols)[None, :, None] - (cols - 1) / 2.0
-        steps: NDArray[np.float64] = u * self.u_mm[view] + v * self.v_mm[view]
-        return self.detector_centre_mm[view] + steps
+        steps = u * self.u_mm[view] + v * self.v_mm[view]
+        return np.asarray(self.detector_centre_mm[view] + steps, dtype=np.float64)
 
     def seen_by(self, volume: VolumeGeometry) -> NDArray[np.uint16]:
         """Count for every voxel the views whose detector it hits; shape ``[k, j, i]``."""
