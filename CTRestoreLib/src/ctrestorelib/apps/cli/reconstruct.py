@@ -30,6 +30,10 @@ DEFAULT_METHOD = "tv"
 @click.option("--preset", help="A named set of parameters; see 'ctrestore info METHOD'.")
 @click.option("--geometry", type=options.path_type, help="Geometry file: our JSON or RTK XML.")
 @click.option("--i0", type=float, help="Reading without an object; makes the projections counts.")
+@click.option("--pixel-mm", type=float, help="Detector pixel size, where the file has none.")
+@click.option(
+    "--centre", type=float, help="Column of the rotation axis; default: found in the data."
+)
 @click.option("--views", type=int, help="Use this many views, spread evenly.")
 @click.option("--every", type=int, help="Use every nth view.")
 @click.option("--like", type=options.path_type, help="Take the output grid from this volume.")
@@ -57,7 +61,8 @@ def reconstruct(projections: Path, output: Path, method: str, **given: Any) -> N
     sources = [projections, given["like"], given["prior"], given["mask"]]
     options.check_output(output, sources, overwrite=given["overwrite"])
     quiet = given["quiet"] or given["as_json"]
-    read = read_projections(projections, geometry=given["geometry"], i0=given["i0"])
+    about = {n: given[n] for n in ("geometry", "i0", "pixel_mm", "centre")}
+    read = read_projections(projections, **about)
     if not quiet:
         files.tell(read.notes)
     chosen = choose_views(read.projections, given["views"], given["every"])
