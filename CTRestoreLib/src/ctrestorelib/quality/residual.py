@@ -11,7 +11,8 @@ d. its power exceeds that of the original's noise at some frequency (something w
 
 Blocks are the independent units: signs of whole blocks are flipped (wild block bootstrap) or whole
 blocks are drawn (block bootstrap) to see what chance alone does. P-values are adjusted for the
-number of tests (Holm), and a test fails only if the effect is also large enough to matter.
+number of tests (Holm), and a test fails only if the effect is also large enough to matter: in a
+large volume any trace is significant. The tolerances are named in every finding.
 """
 
 from __future__ import annotations
