@@ -7,7 +7,7 @@ from typing import Any
 import torch  # noqa: TID253 - this module is imported only when torch computes
 
 
-class _Apply(torch.autograd.Function):
+class _Apply(torch.autograd.Function):  # type: ignore[misc]
     """``A(x)``; the gradient with respect to x is ``A.T`` of the incoming gradient."""
 
     @staticmethod

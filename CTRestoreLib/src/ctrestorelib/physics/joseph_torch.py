@@ -43,6 +43,8 @@ class TorchJoseph:
         Torch device name.
     """
 
+    axis = 2
+
     def __init__(self, rays: IndexRays, device: str) -> None:
         self.rays = rays
         self.device = torch.device(device)

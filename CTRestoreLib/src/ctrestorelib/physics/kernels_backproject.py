@@ -81,10 +81,12 @@ def _add_column(
     factor = inverse * inverse if matrix[3, 0] != 0.0 else 1.0
     f = F32((u - low) * factor)
     g = F32((1.0 - (u - low)) * factor)
-    left, right = view[low], view[min(low + 1, cols - 1)]
     ends = (v + z_start * dv + 1.0, v + (z_end - 1) * dv + 1.0)
-    for row in range(max(int(min(ends)), 0), min(int(max(ends)) + 2, rows + 3)):
-        blended[row] = g * left[row] + f * right[row]
+    first, end = max(int(min(ends)), 0), min(int(max(ends)) + 2, rows + 3)
+    left, right = view[low, first:end], view[min(low + 1, cols - 1), first:end]
+    needed = blended[first:end]
+    for row in range(len(needed)):
+        needed[row] = g * left[row] + f * right[row]
     sample(blended, v + 1.0, dv, z_start, z_end, sums)
 
 

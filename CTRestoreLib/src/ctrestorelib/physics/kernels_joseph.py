@@ -116,13 +116,15 @@ def sample(
     Positions (not negative) are counted in units of 2**-32: whole numbers are stepped without
     rounding, and split into index and remainder twice as fast as floating-point numbers.
     """
-    origin, stride = np.int64(start * FIXED), np.int64(step * FIXED)
-    for n in range(first, end):
+    stride = np.int64(step * FIXED)
+    origin = np.int64(start * FIXED) + first * stride
+    chosen = sums[first:end]  # counted from zero, so that the index needs no test of its sign
+    for n in range(len(chosen)):
         at = np.uint64(origin + n * stride)
         index = at >> HALF
         part = F32(np.int32(np.uint32(at) >> ONE)) * REMAINDER
         below = column[index]
-        sums[n] += below + part * (column[index + NEXT] - below)
+        chosen[n] += below + part * (column[index + NEXT] - below)
 
 
 @compiled
@@ -189,22 +191,26 @@ def _scatter(
 ) -> None:
     """Transpose of sample, into four arrays so that neighbouring rows need not wait."""
     low0, high0, low1, high1 = spread[0], spread[1], spread[2], spread[3]
-    origin, stride = np.int64(start * FIXED), np.int64(step * FIXED)
-    even_end = first + (end - first) // 2 * 2
-    for n in range(first, even_end, 2):
-        at = np.uint64(origin + n * stride)
-        at2 = np.uint64(origin + (n + 1) * stride)
+    stride = np.int64(step * FIXED)
+    origin = np.int64(start * FIXED) + first * stride
+    chosen = values[first:end]
+    pairs = len(chosen) // 2
+    for pair in range(pairs):
+        n = np.uint64(pair) << NEXT
+        at = np.uint64(origin + 2 * pair * stride)
+        at2 = np.uint64(origin + (2 * pair + 1) * stride)
         index, index2 = at >> HALF, at2 >> HALF
-        part = F32(np.int32(np.uint32(at) >> ONE)) * REMAINDER * values[n]
-        part2 = F32(np.int32(np.uint32(at2) >> ONE)) * REMAINDER * values[n + 1]
-        low0[index] += values[n] - part
+        value, value2 = chosen[n], chosen[n + NEXT]
+        part = F32(np.int32(np.uint32(at) >> ONE)) * REMAINDER * value
+        part2 = F32(np.int32(np.uint32(at2) >> ONE)) * REMAINDER * value2
+        low0[index] += value - part
         high0[index] += part
-        low1[index2] += values[n + 1] - part2
+        low1[index2] += value2 - part2
         high1[index2] += part2
-    if even_end < end:
-        at = np.uint64(origin + even_end * stride)
-        part = F32(np.int32(np.uint32(at) >> ONE)) * REMAINDER * values[even_end]
-        low0[at >> HALF] += values[even_end] - part
+    if 2 * pairs < len(chosen):
+        at = np.uint64(origin + 2 * pairs * stride)
+        part = F32(np.int32(np.uint32(at) >> ONE)) * REMAINDER * chosen[-1]
+        low0[at >> HALF] += chosen[-1] - part
         high0[at >> HALF] += part
 
 

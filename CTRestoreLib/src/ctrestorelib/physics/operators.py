@@ -17,7 +17,12 @@ from ctrestorelib.physics.rays import index_rays
 
 
 class Engine(Protocol):
-    """What a backend provides: both directions, on its own kind of array."""
+    """What a backend provides: both directions, on its own kind of array.
+
+    It is fastest with volumes whose voxels are contiguous in memory along ``axis``.
+    """
+
+    axis: int
 
     def forward(self, volume: Any) -> Any:
         """Return line integrals [view, row, col] of volume [k, j, i]."""
@@ -113,14 +118,33 @@ class XrayOperator:
         return self.backend != "numpy" and available("torch")
 
     def asarray(self, values: Any) -> Any:
-        """Return ``values`` as a float32 array of the operator's kind, on its device."""
+        """Return ``values`` as a float32 array of the operator's kind, on its device.
+
+        A volume comes in the memory order in which the operator is fastest; its axes stay
+        (k, j, i).
+        """
         if not self.uses_torch_arrays:
-            return np.asarray(values, dtype=np.float32)
+            return self._laid_out(np.asarray(values, dtype=np.float32))
         import torch
 
-        if isinstance(values, np.ndarray) and not values.flags.writeable:
-            values = values.copy()
-        return torch.as_tensor(values, dtype=torch.float32, device=self.device)
+        if isinstance(values, np.ndarray):
+            strange = not values.flags.writeable or min(values.strides, default=0) < 0
+            values = values.copy() if strange else values
+        values = torch.as_tensor(values, dtype=torch.float32, device=self.device)
+        return self._laid_out(values)
+
+    def _laid_out(self, values: Any) -> Any:
+        """Return a volume in the memory order that the backend works in; anything else as it is.
+
+        Sums, products and ``zeros_like`` keep the order, so that solvers never pay for it again.
+        """
+        if tuple(values.shape) != self.domain:
+            return values
+        axis = self._engine.axis
+        if isinstance(values, np.ndarray):
+            ordered = np.ascontiguousarray(np.moveaxis(values, axis, 2))
+            return np.moveaxis(ordered, 2, axis)
+        return values.movedim(axis, 2).contiguous().movedim(2, axis)
 
     def to_numpy(self, values: Any) -> NDArray[np.float32]:
         """Return ``values`` as a C-contiguous float32 numpy array."""
