@@ -94,11 +94,13 @@ class ResidualStructure:
         return like.with_values(values, Unit.GREY)
 
     def to_measure(self) -> Measure:
-        """Return the test as one line of a measure table; its value is the smallest p-value."""
+        """Return the test as one line of a table; its value is the smallest p that counts."""
         name, title = "residual_structure", "Is the removed noise only noise?"
         if self.why_not:
             return Measure.missing(name, title, self.why_not)
-        value = min((f.p_adjusted for f in self.findings if f.done), default=None)
+        # A trace too small to matter does not count, however significant it is.
+        counted = [f.p_adjusted if f.effect > f.tolerance else 1.0 for f in self.findings if f.done]
+        value = min(counted, default=None)
         return Measure(name, title, value, "p", None, self.verdict, self.sentence,
                        "blocks of 16 x 16 x 4 voxels, block bootstrap, Holm-adjusted",
                        details=self.to_json())  # fmt: skip

@@ -32,6 +32,7 @@ from ctrestorelib.quality.measure import MeasureReport, measure
 from ctrestorelib.quality.window import FIELD_WINDOW, Window
 
 _MOST_BOXES = 60
+_BONE_HU = 300.0
 
 
 def write_compare_report(
@@ -196,10 +197,15 @@ def _manifest(
 
 
 def _start(stack: Stack, unit: Unit) -> list[int]:
-    """Return the slices to open with: the most bone, or the middle where nobody knows bone."""
+    """Return the place to open with: the middle of the bones, or of the volume without any."""
+    middle = [n // 2 for n in stack.values.shape]
     if unit != Unit.HU:
-        return [n // 2 for n in stack.values.shape]
-    return [stack.telling(p, unit) for p in PLANES]
+        return middle
+    axial = stack.telling("axial", unit)
+    rows, columns = np.nonzero(stack.plane("axial", axial) > _BONE_HU)
+    if len(rows) < 20:
+        return middle
+    return [axial, int(np.median(rows)), int(np.median(columns))]
 
 
 def _noise(reports: Sequence[MeasureReport]) -> float:
@@ -237,8 +243,7 @@ def _stills(entries: Sequence[ReportEntry], stacks: Sequence[Stack]) -> str:
         grey = Grey(low, max(high, low + 1e-6))
     what = "soft tissue window, -160 to 240 HU" if unit == Unit.HU else "full range of values"
     galleries = []
-    for plane in ("axial", "coronal"):
-        index = stacks[0].telling(plane, unit)
+    for plane, index in zip(("axial", "coronal"), _start(stacks[0], unit)[:2], strict=True):
         height, width = stacks[0].size_mm(plane)
         shown = [
             Picture(
