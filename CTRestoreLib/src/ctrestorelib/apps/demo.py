@@ -14,7 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ctrestorelib.apps.demo_cases import DemoCase, DemoSize, ScanObject, knee_case, own_case
+from ctrestorelib.apps.demo_cases import (
+    DemoCase,
+    DemoSize,
+    ScanObject,
+    knee_case,
+    own_case,
+    resampled,
+)
 from ctrestorelib.apps.demo_results import (
     DemoEntry,
     DemoPart,
@@ -39,10 +46,11 @@ from ctrestorelib.physics.virtual_scan import ScanProtocol, virtual_scan
 from ctrestorelib.restorer.protocol import Inputs
 from ctrestorelib.restorer.spec import Kind, Role
 
-LOW_DOSE_I0 = 3e4
+LOW_DOSE_I0 = 1.5e4
 SPARSE_I0 = 1e5
 FULL_METHOD = "fdk"
 SOD_MM, SDD_MM = 1000.0, 1500.0
+_FINE_PIXELS = 0.75  # of a voxel: a scan with many views shall resolve what its grid can hold
 
 _PRIOR_NOTE = (
     "Uses the low-dose volume of the first part as an earlier scan of the same patient. The other "
@@ -107,11 +115,11 @@ def run_demo(
     parts: list[DemoPart] = []
     if case.noisy is not None:
         parts.append(own_part(bench, case.noisy, case.sop_instance_uids))
-    elif case.scanned is not None:
-        parts.append(low_dose_part(bench, case.scanned, size.full_views))
-    if case.scanned is not None:
-        prior = None if case.noisy is not None else _named(parts[0], "original").volume
-        parts.append(sparse_part(bench, case.scanned, views, prior))
+    elif case.dense is not None:
+        parts.append(low_dose_part(bench, case.dense, size.full_views))
+    if case.sparse is not None:
+        earlier = None if case.dense is None else _named(parts[0], "original").volume
+        parts.append(sparse_part(bench, case.sparse, views, earlier))
     return _finish(bench, case, tuple(parts), round(time.monotonic() - started, 1))
 
 
@@ -237,7 +245,7 @@ class Bench:
 
 def low_dose_part(bench: Bench, scanned: ScanObject, views: int) -> DemoPart:
     """Scan at low dose with many views, reconstruct, and denoise with every method."""
-    protocol = _protocol(scanned, views, 360.0, LOW_DOSE_I0)
+    protocol = _protocol(scanned, views, 360.0, LOW_DOSE_I0, _FINE_PIXELS)
     ruler = Ruler(scanned.truth)
     bench.tell(f"Scanning it virtually: {views} views around, at a low dose.")
     projections = bench.scan("low_dose", scanned, protocol, 0.14)
@@ -285,7 +293,7 @@ def sparse_part(bench: Bench, scanned: ScanObject, views: int, earlier: Volume |
 
     ``earlier`` is a full scan of the same object, for methods that need a prior volume.
     """
-    protocol = _protocol(scanned, views, 180.0, SPARSE_I0)
+    protocol = _protocol(scanned, views, 180.0, SPARSE_I0, 1.0)
     bench.tell(f"Scanning with only {views} views over half a turn.")
     projections = bench.scan("sparse", scanned, protocol, 0.03)
     ruler = Ruler(scanned.truth)
@@ -293,7 +301,9 @@ def sparse_part(bench: Bench, scanned: ScanObject, views: int, earlier: Volume |
     trials = []
     for method_id in bench.methods(Kind.RECONSTRUCTOR):
         needs_prior = Role.PRIOR_VOLUME in method(method_id).spec.needs.required
-        prior = earlier.to_unit(Unit.PER_MM) if needs_prior and earlier is not None else None
+        prior = None
+        if needs_prior and earlier is not None:
+            prior = resampled(earlier, scanned.truth.geometry).to_unit(Unit.PER_MM)
         trials.append(
             Trial(
                 part="sparse", name=method_id, title=method(method_id).spec.title,
@@ -338,10 +348,12 @@ def _denoisers(
     ]  # fmt: skip
 
 
-def _protocol(scanned: ScanObject, views: int, arc_deg: float, i0: float) -> ScanProtocol:
-    pixel = min(scanned.truth.geometry.spacing_mm) * SDD_MM / SOD_MM
+def _protocol(
+    scanned: ScanObject, views: int, arc_deg: float, i0: float, pixel: float
+) -> ScanProtocol:
+    pixel_mm = pixel * min(scanned.truth.geometry.spacing_mm) * SDD_MM / SOD_MM
     return ScanProtocol(
-        views=views, arc_deg=arc_deg, i0=i0, sod_mm=SOD_MM, sdd_mm=SDD_MM, pixel_mm=pixel,
+        views=views, arc_deg=arc_deg, i0=i0, sod_mm=SOD_MM, sdd_mm=SDD_MM, pixel_mm=pixel_mm,
         refine=scanned.refine,
     )  # fmt: skip
 

@@ -26,7 +26,9 @@ class DemoSize:
     Parameters
     ----------
     voxels
-        Edge of the reconstructed volume.
+        Edge of the volume that is denoised.
+    sparse_voxels
+        Edge of the volumes from few views: smaller, since those methods take long.
     full_views
         Views of the scan with many views.
     own_box_kji
@@ -34,13 +36,14 @@ class DemoSize:
     """
 
     voxels: int = 112
-    full_views: int = 240
+    sparse_voxels: int = 72
+    full_views: int = 200
     own_box_kji: tuple[int, int, int] = (48, 224, 224)
 
     @classmethod
     def quick(cls) -> DemoSize:
         """Return sizes that finish within a minute."""
-        return cls(voxels=64, full_views=120, own_box_kji=(24, 128, 128))
+        return cls(voxels=64, sparse_voxels=40, full_views=120, own_box_kji=(24, 128, 128))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +73,12 @@ class DemoCase:
     ----------
     title
         What it is.
-    scanned
-        What is scanned virtually; None if that cannot be done.
+    dense
+        What is scanned at low dose with many views; None if ``noisy`` is given.
+    sparse
+        What is scanned with few views; None if that cannot be done.
     noisy
-        A volume to denoise; None if it shall come from a virtual low-dose scan.
+        A volume to denoise that a person brought.
     notes
         What was assumed or changed, in sentences.
     sop_instance_uids
@@ -81,21 +86,27 @@ class DemoCase:
     """
 
     title: str
-    scanned: ScanObject | None
+    dense: ScanObject | None = None
+    sparse: ScanObject | None = None
     noisy: Volume | None = None
     notes: tuple[str, ...] = ()
     sop_instance_uids: tuple[str, ...] = ()
 
 
 def knee_case(size: DemoSize, seed: int, *, implant: bool = False) -> DemoCase:
-    """Return the procedural knee: sampled twice as finely as it will be reconstructed."""
-    step = KNEE_EXTENT_MM / size.voxels
-    grid = VolumeGeometry.from_spacing((size.voxels,) * 3, (step,) * 3)
-    fine = Knee(seed, implant=implant).on(refined_grid(grid, 2))
-    mean = block_mean(fine, 2)
-    truth = Volume(mean.values, grid, mean.unit)
+    """Return the procedural knee, sampled twice as finely as it will be reconstructed."""
+    knee = Knee(seed, implant=implant)
     title = "Procedural knee" + (" with a plate" if implant else "")
-    return DemoCase(title, ScanObject(fine, 1, truth))
+    dense, sparse = (_knee_object(knee, n) for n in (size.voxels, size.sparse_voxels))
+    return DemoCase(title, dense, sparse)
+
+
+def _knee_object(knee: Knee, voxels: int) -> ScanObject:
+    step = KNEE_EXTENT_MM / voxels
+    grid = VolumeGeometry.from_spacing((voxels,) * 3, (step,) * 3)
+    fine = knee.on(refined_grid(grid, 2))
+    mean = block_mean(fine, 2)
+    return ScanObject(fine, 1, Volume(mean.values, grid, mean.unit))
 
 
 def own_case(path: Path, size: DemoSize) -> DemoCase:
@@ -122,11 +133,11 @@ def own_case(path: Path, size: DemoSize) -> DemoCase:
             "The values have no physical unit, so no X-ray views can be simulated from them: the "
             "sparse-view part is left out."
         )
-        return DemoCase(title, None, part, tuple(notes), read.sop_instance_uids)
-    small, told = _reduced(volume.to_unit(Unit.HU), size.voxels)
+        return DemoCase(title, None, None, part, tuple(notes), read.sop_instance_uids)
+    small, told = _reduced(volume.to_unit(Unit.HU), size.sparse_voxels)
     notes += told
-    scanned = ScanObject(small, 2, small)
-    return DemoCase(title, scanned, part, tuple(notes), read.sop_instance_uids)
+    sparse = ScanObject(small, 2, small)
+    return DemoCase(title, None, sparse, part, tuple(notes), read.sop_instance_uids)
 
 
 def body_mask(truth: Volume) -> NDArray[np.bool_]:
@@ -162,36 +173,42 @@ def _boxed(volume: Volume, middle: tuple[int, int, int], most: tuple[int, int, i
     return volume.crop((ranges[0], ranges[1], ranges[2]))
 
 
-def _reduced(volume: Volume, voxels: int) -> tuple[Volume, list[str]]:
-    """Return the volume with at most ``voxels`` along each axis, averaged where it is finer."""
+def resampled(volume: Volume, grid: VolumeGeometry) -> Volume:
+    """Return a volume on another grid with parallel axes, averaged where that one is coarser."""
     from scipy.ndimage import affine_transform, gaussian_filter
 
+    step = (volume.geometry.lps_to_ijk @ grid.ijk_to_lps)[::-1][1:, ::-1][:, 1:]
+    factors = np.diag(step)
+    blurred = gaussian_filter(
+        volume.values, np.where(factors > 1.01, 0.45 * factors, 0), mode="nearest"
+    )
+    start = volume.geometry.to_ijk(grid.to_world([0.0, 0.0, 0.0]))[::-1]
+    values = affine_transform(blurred, step, start, grid.shape, order=1, mode="nearest")
+    return Volume(values, grid, volume.unit)
+
+
+def _reduced(volume: Volume, voxels: int) -> tuple[Volume, list[str]]:
+    """Return the volume with at most ``voxels`` along each axis."""
     notes = ["The sparse-view part takes your scan, with its own noise, as the truth."]
     values = np.where(padding_mask(volume), np.float32(AIR_HU), volume.values)
-    values = np.maximum(values, np.float32(AIR_HU))
-    extents = [
-        n * s for n, s in zip(volume.shape, reversed(volume.geometry.spacing_mm), strict=True)
-    ]
-    step = max(extents) / voxels
-    factors = [max(1.0, step / s) for s in reversed(volume.geometry.spacing_mm)]
-    if max(factors) <= 1.0:
-        return volume.with_values(values), notes
-    shape = [max(1, int(n / f)) for n, f in zip(volume.shape, factors, strict=True)]
-    blurred = gaussian_filter(values, [0.45 * f if f > 1 else 0 for f in factors], mode="nearest")
-    starts = [
-        (n - 1) / 2 - f * (m - 1) / 2 for n, m, f in zip(volume.shape, shape, factors, strict=True)
-    ]
-    small = affine_transform(blurred, factors, starts, tuple(shape), order=1, mode="nearest")
+    air = volume.with_values(np.maximum(values, np.float32(AIR_HU)))
+    spacing_kji = np.array(volume.geometry.spacing_mm[::-1])
+    step = float((spacing_kji * volume.shape).max()) / voxels
+    factors = np.maximum(1.0, step / spacing_kji)
+    if factors.max() <= 1.0:
+        return air, notes
+    shape = np.maximum(1, np.floor(volume.shape / factors + 1e-6)).astype(int)
+    start = (np.array(volume.shape) - 1) / 2 - factors * (shape - 1) / 2
     matrix = np.array(volume.geometry.ijk_to_lps)
     matrix[:3, :3] *= factors[::-1]
-    matrix[:3, 3] = volume.geometry.to_world(starts[::-1])
-    geometry = VolumeGeometry((shape[0], shape[1], shape[2]), matrix)
-    spacing = " x ".join(f"{s:.2f}" for s in geometry.spacing_mm)
+    matrix[:3, 3] = volume.geometry.to_world(start[::-1])
+    small = resampled(air, VolumeGeometry(tuple(shape.tolist()), matrix))
+    spacing = " x ".join(f"{s:.2f}" for s in small.geometry.spacing_mm)
     notes.append(
-        f"For the sparse-view part the scan was reduced to {_size(geometry.shape)} voxels of "
+        f"For the sparse-view part the scan was reduced to {_size(small.shape)} voxels of "
         f"{spacing} mm."
     )
-    return Volume(small, geometry, Unit.HU), notes
+    return small, notes
 
 
 def _size(shape_kji: tuple[int, int, int]) -> str:

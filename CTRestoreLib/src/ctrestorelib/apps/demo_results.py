@@ -20,6 +20,7 @@ from ctrestorelib.quality.rois import Rois, find_rois
 from ctrestorelib.quality.window import FIELD_WINDOW
 
 _FLAT_HU = 90.0
+_SOFT_HU = 200.0
 _FEWEST_FLAT = 100
 
 
@@ -149,15 +150,15 @@ class Ruler:
 
     @cached_property
     def flat(self) -> NDArray[np.bool_] | None:
-        """Where the truth hardly changes within two voxels, so that few edges blur into it."""
+        """Where the truth is soft and hardly changes within two voxels: few edges blur into it."""
         from scipy.ndimage import maximum_filter, minimum_filter
 
         if self.truth is None or self.body is None:
             return None
-        values = np.clip(self.truth.values, -250, 250)
+        values = self.truth.values
         change = maximum_filter(values, 5) - minimum_filter(values, 5)
-        flat: NDArray[np.bool_] = self.body & (change < _FLAT_HU)
-        return flat
+        soft = (np.abs(values) < _SOFT_HU) & (change < _FLAT_HU)
+        return np.asarray(self.body & soft, dtype=bool)
 
     @cached_property
     def rois(self) -> Rois | None:
