@@ -30,6 +30,7 @@ from ctrestorelib.geometry.projections import ProjectionSet
 from ctrestorelib.geometry.scan import Beam, ConeBeamGeometry
 from ctrestorelib.physics.backend import choose_backend, choose_threads
 from ctrestorelib.physics.backproject import backproject
+from ctrestorelib.physics.sharing import share as share_work
 from ctrestorelib.recon.detector import block_views, detector_part, missing_columns, rows_needed
 from ctrestorelib.recon.filters import RowFilter, Window
 from ctrestorelib.recon.obliquity import ray_weights, sample_spacing_mm
@@ -265,14 +266,20 @@ def _filter(
     """Write the weighted and filtered readings of some views to ``block``."""
     rays = ray_weights(setup.geometry[views]) if setup.rays is None else setup.rays
     rays = np.broadcast_to(rays, block.shape)[..., setup.columns]
+    padded = setup.columns.stop - setup.columns.start < block.shape[-1]
+
     with setup.row_filter.running() as apply:
-        for view, reading in enumerate(values):
-            if setup.columns.stop - setup.columns.start < block.shape[-1]:
-                block[view] = 0.0
-            target = block[view][:, setup.columns]
-            np.multiply(reading, rays[view], out=target)
-            np.multiply(target, setup.factors[views.start + view], out=target)
-            apply(block[view], *_tails(target, rays[view], setup, views.start + view))
+
+        def work(first: int, last: int) -> None:
+            for view in range(first, last):
+                if padded:
+                    block[view] = 0.0
+                target = block[view][:, setup.columns]
+                np.multiply(values[view], rays[view], out=target)
+                np.multiply(target, setup.factors[views.start + view], out=target)
+                apply(block[view], *_tails(target, rays[view], setup, views.start + view))
+
+        share_work(work, len(values), setup.row_filter.threads)
 
 
 def _tails(

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import UsageError
+from ctrestorelib.physics.sharing import share
 
 
 @enum.unique
@@ -145,16 +146,18 @@ class RowFilter:
 
     def __call__(self, rows: NDArray[np.float32]) -> None:
         """Replace ``rows`` (``[view, row, col]`` or ``[row, col]``) by the filtered rows."""
+        views = rows if rows.ndim == 3 else rows[None]
         with self.running() as apply:
-            for view in rows if rows.ndim == 3 else rows[None]:
-                apply(view)
+            share(
+                lambda first, last: [apply(v) for v in views[first:last]], len(views), self.threads
+            )
 
     @contextmanager
     def running(self) -> Iterator[Callable[..., None]]:
         """Yield ``apply(view, left_tail, right_tail)``, which filters ``[row, col]`` in place.
 
         The tails ``[row, extension]`` continue the rows outwards; None stands for zeros. One view
-        at a time keeps the work in the processor's cache.
+        at a time keeps the work in the processor's cache; call it from several threads at once.
         """
         with _convolution(self) as convolve:
 
@@ -177,14 +180,16 @@ Convolution = Callable[[NDArray[np.float32]], Any]
 
 @contextmanager
 def _convolution(row_filter: RowFilter) -> Iterator[Convolution]:
-    """Yield the function that convolves the rows of one view, on the asked number of threads."""
+    """Yield the function that convolves the rows of one view on the calling thread alone."""
     length = row_filter.length
     if row_filter.backend == "torch":
         import torch
 
         response = torch.from_numpy(row_filter.response)
         before = torch.get_num_threads()
-        torch.set_num_threads(row_filter.threads)
+        # Views are shared among threads instead: torch's own would wait for each other at every
+        # row block, which is ruinous on a busy machine.
+        torch.set_num_threads(1)
 
         def by_torch(view: NDArray[np.float32]) -> Any:
             spectrum = torch.fft.rfft(torch.from_numpy(view), n=length)
@@ -199,8 +204,8 @@ def _convolution(row_filter: RowFilter) -> Iterator[Convolution]:
     import scipy.fft
 
     def by_scipy(view: NDArray[np.float32]) -> Any:
-        spectrum = scipy.fft.rfft(view, n=length, workers=row_filter.threads)
+        spectrum = scipy.fft.rfft(view, n=length)
         spectrum *= row_filter.response
-        return scipy.fft.irfft(spectrum, n=length, workers=row_filter.threads, overwrite_x=True)
+        return scipy.fft.irfft(spectrum, n=length, overwrite_x=True)
 
     yield by_scipy
