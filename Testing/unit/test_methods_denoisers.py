@@ -222,3 +222,8 @@ def test_padding_is_filled_from_the_nearest_measured_voxel():
 def test_slices_never_count_as_closer_than_a_pixel():
     assert kernel_spacing((0.8, 0.8, 4.0)) == pytest.approx((1, 1, 5))
     assert kernel_spacing((0.8, 0.8, 0.4)) == pytest.approx((1, 1, 1))
+
+
+def test_diffusion_leaves_no_spots_on_strong_edges(sharp):
+    change = np.abs(restore("anisotropic-diffusion", sharp).values - sharp.values)
+    assert change.max() < 5 * estimate_noise(sharp).sigma

@@ -57,7 +57,7 @@ class Bilateral(SlabDenoiser[BilateralParams]):
         presets=PRESETS,
     )  # fmt: skip
     Params: ClassVar[type] = BilateralParams
-    cost: ClassVar[SlabCost] = SlabCost("simpleitk", 3, 0, 2.0, block_slices=8)
+    cost: ClassVar[SlabCost] = SlabCost("simpleitk", 3, 0, 2.4, block_slices=8)
 
     def halo(self, params: BilateralParams) -> int:
         """Return the reach of the neighbourhood when voxels are cubes; thick slices need less."""

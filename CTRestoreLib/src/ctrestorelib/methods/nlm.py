@@ -60,7 +60,7 @@ class NonLocalMeans(SlabDenoiser[NlmParams]):
         presets=PRESETS,
     )  # fmt: skip
     Params: ClassVar[type] = NlmParams
-    cost: ClassVar[SlabCost] = SlabCost("scikit-image", 0, 24, 0.9, block_slices=8)
+    cost: ClassVar[SlabCost] = SlabCost("scikit-image", 0, 24, 1.0, block_slices=8)
 
     def halo(self, params: NlmParams) -> int:
         """Return 1: the slices above and below take part in the comparison."""

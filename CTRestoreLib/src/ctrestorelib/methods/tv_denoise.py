@@ -60,7 +60,7 @@ class TotalVariation(SlabDenoiser[TvDenoiseParams]):
         presets=PRESETS,
     )  # fmt: skip
     Params: ClassVar[type] = TvDenoiseParams
-    cost: ClassVar[SlabCost] = SlabCost("scikit-image", 0, 10, 1.0, block_slices=8)
+    cost: ClassVar[SlabCost] = SlabCost("scikit-image", 0, 10, 0.5, block_slices=8)
 
     def halo(self, params: TvDenoiseParams) -> int:
         """Return 0: slices are independent."""

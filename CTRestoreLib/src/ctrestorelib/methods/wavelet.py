@@ -60,7 +60,7 @@ class WaveletShrinkage(SlabDenoiser[WaveletParams]):
         presets=PRESETS,
     )  # fmt: skip
     Params: ClassVar[type] = WaveletParams
-    cost: ClassVar[SlabCost] = SlabCost("pywavelets", 0, 40, 1.0, block_slices=8)
+    cost: ClassVar[SlabCost] = SlabCost("pywavelets", 0, 40, 0.45, block_slices=8)
 
     def halo(self, params: WaveletParams) -> int:
         """Return 0: slices are independent."""
