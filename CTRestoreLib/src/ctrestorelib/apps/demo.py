@@ -46,7 +46,7 @@ from ctrestorelib.physics.virtual_scan import ScanProtocol, virtual_scan
 from ctrestorelib.restorer.protocol import Inputs
 from ctrestorelib.restorer.spec import Kind, Role
 
-LOW_DOSE_I0 = 1.5e4
+LOW_DOSE_I0 = 3e3
 SPARSE_I0 = 1e5
 FULL_METHOD = "fdk"
 SOD_MM, SDD_MM = 1000.0, 1500.0

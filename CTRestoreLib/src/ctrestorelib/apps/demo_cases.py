@@ -17,6 +17,8 @@ from ctrestorelib.io.volumes import read_volume
 
 AIR_HU = -1000.0
 _BODY_HU = -400.0
+_END_AIR_MM, _END_TAPER_MM = 4.0, 4.0
+_AIR_VOXELS = 2
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,23 @@ def knee_case(size: DemoSize, seed: int, *, implant: bool = False) -> DemoCase:
 def _knee_object(knee: Knee, voxels: int) -> ScanObject:
     step = KNEE_EXTENT_MM / voxels
     grid = VolumeGeometry.from_spacing((voxels,) * 3, (step,) * 3)
-    fine = knee.on(refined_grid(grid, 2))
+    fine = _specimen(knee.on(refined_grid(grid, 2)))
     mean = block_mean(fine, 2)
     return ScanObject(fine, 1, Volume(mean.values, grid, mean.unit))
+
+
+def _specimen(fine: Volume) -> Volume:
+    """Return the leg cut off smoothly before the volume ends, as a specimen on the table.
+
+    A leg that goes on beyond the volume would darken its first and last slices in every
+    reconstruction, and the numbers would speak of that instead of the methods.
+    """
+    k = np.arange(fine.shape[0])
+    z = fine.geometry.origin_lps_mm[2] + k * fine.geometry.spacing_mm[2]
+    end = KNEE_EXTENT_MM / 2 - _END_AIR_MM
+    share = np.clip((end - np.abs(z)) / _END_TAPER_MM, 0, 1).astype(np.float32)
+    smooth = (share * share * (3 - 2 * share))[:, None, None]
+    return fine.with_values(AIR_HU + smooth * (fine.values - np.float32(AIR_HU)))
 
 
 def own_case(path: Path, size: DemoSize) -> DemoCase:
@@ -193,22 +209,32 @@ def _reduced(volume: Volume, voxels: int) -> tuple[Volume, list[str]]:
     values = np.where(padding_mask(volume), np.float32(AIR_HU), volume.values)
     air = volume.with_values(np.maximum(values, np.float32(AIR_HU)))
     spacing_kji = np.array(volume.geometry.spacing_mm[::-1])
-    step = float((spacing_kji * volume.shape).max()) / voxels
+    step = float((spacing_kji * volume.shape).max()) / (voxels - 2 * _AIR_VOXELS)
     factors = np.maximum(1.0, step / spacing_kji)
     if factors.max() <= 1.0:
-        return air, notes
+        return _with_air(air), notes
     shape = np.maximum(1, np.floor(volume.shape / factors + 1e-6)).astype(int)
     start = (np.array(volume.shape) - 1) / 2 - factors * (shape - 1) / 2
     matrix = np.array(volume.geometry.ijk_to_lps)
     matrix[:3, :3] *= factors[::-1]
     matrix[:3, 3] = volume.geometry.to_world(start[::-1])
-    small = resampled(air, VolumeGeometry(tuple(shape.tolist()), matrix))
+    small = _with_air(resampled(air, VolumeGeometry(tuple(shape.tolist()), matrix)))
     spacing = " x ".join(f"{s:.2f}" for s in small.geometry.spacing_mm)
     notes.append(
         f"For the sparse-view part the scan was reduced to {_size(small.shape)} voxels of "
         f"{spacing} mm."
     )
     return small, notes
+
+
+def _with_air(volume: Volume) -> Volume:
+    """Return the volume with a rim of air, so that the cut through the body lies inside it."""
+    rim = _AIR_VOXELS
+    values = np.pad(volume.values, rim, constant_values=AIR_HU)
+    matrix = np.array(volume.geometry.ijk_to_lps)
+    matrix[:3, 3] = volume.geometry.to_world([-rim] * 3)
+    k, j, i = values.shape
+    return Volume(values, VolumeGeometry((k, j, i), matrix), volume.unit)
 
 
 def _size(shape_kji: tuple[int, int, int]) -> str:
