@@ -286,3 +286,8 @@ def padding_mask(volume: Volume) -> NDArray[np.bool_]:
     if volume.unit != Unit.HU:
         return np.zeros(volume.shape, dtype=bool)
     return volume.values < PADDING_BELOW_HU
+
+
+def has_padding(volume: Volume) -> bool:
+    """Return whether any voxel was never measured (see :func:`padding_mask`)."""
+    return volume.unit == Unit.HU and bool(volume.values.min() < PADDING_BELOW_HU)

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import GeometryError, UsageError
-from ctrestorelib.core.volume import Volume, padding_mask
+from ctrestorelib.core.units import Unit
+from ctrestorelib.core.volume import PADDING_BELOW_HU, Volume, has_padding
 
 
 def check_strength(strength: float) -> float:
@@ -36,12 +37,26 @@ def blend(
         raise GeometryError(message)
     if strength == 0.0:
         return original
-    keep = padding_mask(original)
-    if mask is not None:
-        keep |= ~mask
-    if strength == 1.0:
-        values = restored.values.copy()
-    else:
-        values = original.values + np.float32(strength) * (restored.values - original.values)
-    values[keep] = original.values[keep]
+    if strength == 1.0 and mask is None and not has_padding(original):
+        return restored.with_values(restored.values, original.unit)
+    values = np.empty_like(original.values)
+    for k in range(original.shape[0]):  # slice by slice: no temporary of the volume's size
+        values[k] = _blend_slice(
+            original.values[k], restored.values[k], strength, None if mask is None else mask[k]
+        )
+        if original.unit is Unit.HU:
+            unmeasured = original.values[k] < PADDING_BELOW_HU
+            values[k][unmeasured] = original.values[k][unmeasured]
     return original.with_values(values)
+
+
+def _blend_slice(
+    original: NDArray[np.float32],
+    restored: NDArray[np.float32],
+    strength: float,
+    mask: NDArray[np.bool_] | None,
+) -> NDArray[np.float32]:
+    mixed = restored
+    if strength != 1.0:
+        mixed = original + np.float32(strength) * (restored - original)
+    return mixed if mask is None else np.where(mask, mixed, original)
