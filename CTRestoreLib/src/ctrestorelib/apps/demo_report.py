@@ -112,13 +112,15 @@ def _part(part: DemoPart) -> Iterable[str]:
 # -- table ----------------------------------------------------------------------------------------
 def _table(part: DemoPart) -> str:
     entries = [e for e in part.entries if e.name != "truth"]
-    shown = [c for c in _COLUMNS if sum(c.name in e.measures for e in entries) > 1]
+    enough = min(2, len(entries))
+    shown = [c for c in _COLUMNS if sum(c.name in e.measures for e in entries) >= enough]
     judged = any("residual_structure" in e.measures for e in entries)
     heads = ["Method", *(c.head for c in shown)]
     heads += ["Removed noise"] if judged else []
     head = "".join(f"<th scope='col'>{_text(h)}</th>" for h in [*heads, "Time"])
     best = {c.name: _best(entries, c) for c in shown}
     rows = "".join(_row(e, shown, best, judged=judged) for e in entries)
+    bold = "<p class='small'>Bold: best of the column.</p>" if any(best.values()) else ""
     hints = "".join(f"<li><b>{_text(c.head)}</b>: {_text(c.hint)}</li>" for c in shown)
     if judged:
         hints += (
@@ -127,8 +129,7 @@ def _table(part: DemoPart) -> str:
         )
     return (
         f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-        f"</div><p class='small'>Bold: best of the column.</p><details><summary>What the columns "
-        f"mean</summary><ul>{hints}</ul></details>"
+        f"</div>{bold}<details><summary>What the columns mean</summary><ul>{hints}</ul></details>"
     )
 
 
@@ -211,8 +212,12 @@ def _views(part: DemoPart, base: Volume) -> list[_View]:
         soft = bone = Grey(low, max(high, low + 1e-6))
         error = Grey(-(high - low) / 4, (high - low) / 4 + 1e-6)
     known = part.entries[0].name == "truth"
+    if not known:  # removed noise is far smaller than errors: six standard deviations are grey
+        reach = max(6 * float(part.entries[0].measures["noise"]), 1e-6)
+        error = Grey(-reach, reach) if math.isfinite(reach) else error
     crop = _detail(stack.plane("coronal", coronal))
     what = "Difference to the truth" if known else "What was removed"
+    what += f", ±{error.high:.3g} {base.unit.label}"
     return [
         _View("Axial slice, soft tissue", "axial", axial, soft),
         _View("Coronal slice, bone", "coronal", coronal, bone),
@@ -278,8 +283,9 @@ def _how_to_read() -> str:
     return (
         "<section><h2>How to read this page</h2><ul>"
         "<li>Slices are shown the radiological way: the patient's right is at the left.</li>"
-        "<li>Soft tissue is shown from -160 to 240 HU, bone from -400 to 1400 HU, differences from "
-        "-300 (black) to 300 HU (white); grey means no difference.</li>"
+        "<li>In HU, soft tissue is shown from -160 to 240 and bone from -400 to 1400. In "
+        "difference pictures grey means no difference, black and white the ends of the range above "
+        "them.</li>"
         "<li>A difference picture should look like noise. Outlines of bones in it mean that edges "
         "were blurred or moved.</li>"
         "<li>One object and one noise level do not rank methods for every patient: try "
