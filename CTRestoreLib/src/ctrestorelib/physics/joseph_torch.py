@@ -10,13 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch  # noqa: TID253 - this module is imported only when torch computes
+from numpy.typing import NDArray
 
 from ctrestorelib.physics.rays import IndexRays
 
 _OUTSIDE = -4.0
 BLOCK_SAMPLES = {"cpu": 2**20, "cuda": 2**25}
-"""Samples (rays times planes) in flight at once; each takes about 40 bytes."""
+"""Samples (rays times planes) in flight at once, about 40 bytes each."""
+BLOCK_PLANES = 16
+"""Planes that a full block of rays crosses at once; a ray takes about 300 bytes."""
 
 
 @dataclass(frozen=True)
@@ -81,30 +85,35 @@ class TorchJoseph:
         return out
 
     def _bundles(self) -> Iterator[_Bundle]:
-        pixels = self.rays.detector_shape[0] * self.rays.detector_shape[1]
-        step = max(1, self._block // (8 * pixels))
-        for start in range(0, self.rays.views, step):
-            yield from self._bundles_of(start, min(start + step, self.rays.views))
+        """Yield all rays, some detector rows at a time; rows are counted through all views."""
+        rows, cols = self.rays.detector_shape
+        step = max(1, self._block // (BLOCK_PLANES * cols))
+        for start in range(0, self.rays.views * rows, step):
+            yield from self._bundles_of(start, min(start + step, self.rays.views * rows))
 
     def _bundles_of(self, start: int, stop: int) -> Iterator[_Bundle]:
-        """Split the rays of some views by their main axis."""
-        rays = self.rays
-        rows, cols = rays.detector_shape
-        v, u = torch.meshgrid(
-            torch.arange(rows, dtype=torch.float64, device=self.device),
-            torch.arange(cols, dtype=torch.float64, device=self.device),
-            indexing="ij",
+        """Split the rays of some detector rows by their main axis."""
+        rows, cols = self.rays.detector_shape
+        views, v = np.divmod(np.arange(start, stop), rows)
+        origin, direction = (
+            self._rays_of(table, views, v) for table in (self.rays.origin, self.rays.direction)
         )
-        pixels = torch.stack([torch.ones_like(u), u, v], dim=-1).reshape(-1, 3)
-        origin = (pixels @ self._tensor(rays.origin[start:stop])).reshape(-1, 3)
-        direction = (pixels @ self._tensor(rays.direction[start:stop])).reshape(-1, 3)
-        clips = any(rays.clips(view) for view in range(start, stop))
+        clips = any(self.rays.clips(view) for view in np.unique(views))
         main = direction.abs().argmax(dim=1)
         for axis in range(3):
             index = torch.nonzero(main == axis).squeeze(1)
             if len(index):
                 bundle = self._bundle(axis, origin[index], direction[index], clips=clips)
-                yield _Bundle(axis, index + start * rows * cols, *bundle)
+                yield _Bundle(axis, index + start * cols, *bundle)
+
+    def _rays_of(
+        self, table: NDArray[np.float64], views: NDArray[np.intp], v: NDArray[np.intp]
+    ) -> torch.Tensor:
+        """Return origins or directions of whole detector rows, (ray, 3)."""
+        first = self._tensor(table[views, 0] + v[:, None] * table[views, 2])[:, None]
+        step = self._tensor(table[views, 1])[:, None]
+        u = torch.arange(self.rays.detector_shape[1], dtype=torch.float64, device=self.device)
+        return (first + u[:, None] * step).reshape(-1, 3)
 
     def _bundle(
         self, axis: int, origin: torch.Tensor, direction: torch.Tensor, *, clips: bool

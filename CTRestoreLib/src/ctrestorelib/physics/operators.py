@@ -154,7 +154,10 @@ class XrayOperator:
 
     def zeros_domain(self) -> Any:
         """Return a volume of zeros."""
-        return self.asarray(np.zeros(self.domain, dtype=np.float32))
+        axis = self._engine.axis
+        shape = [n for a, n in enumerate(self.domain) if a != axis]
+        zeros = np.zeros((*shape, self.domain[axis]), dtype=np.float32)
+        return self.asarray(np.moveaxis(zeros, 2, axis))
 
     def zeros_range(self) -> Any:
         """Return projections of zeros."""
