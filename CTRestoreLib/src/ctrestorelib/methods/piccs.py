@@ -15,7 +15,7 @@ from ctrestorelib.recon.footprint import Footprint
 from ctrestorelib.recon.iterative import Answer, IterativeReconstructor, Runner
 from ctrestorelib.recon.session import Session
 from ctrestorelib.recon.tv import Term
-from ctrestorelib.recon.tv_stage import TV_PRESETS, run_tv, tv_stages
+from ctrestorelib.recon.tv_stage import NOISE_FACTOR, TV_PRESETS, run_tv, tv_stages
 from ctrestorelib.restorer.spec import Kind, Maturity, Needs, Reference, RestorerSpec, Role
 
 
@@ -47,7 +47,7 @@ class PiccsParams:
             "prior.",
             bounds=(0.01, 100.0),
         ),
-    ] = 1.0
+    ] = NOISE_FACTOR
 
 
 class Piccs(IterativeReconstructor[PiccsParams]):

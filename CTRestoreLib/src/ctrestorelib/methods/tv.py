@@ -9,7 +9,7 @@ from ctrestorelib.core.params import Param
 from ctrestorelib.recon.footprint import Footprint
 from ctrestorelib.recon.iterative import Answer, IterativeReconstructor, Runner
 from ctrestorelib.recon.session import Session
-from ctrestorelib.recon.tv_stage import TV_PRESETS, run_tv, tv_stages
+from ctrestorelib.recon.tv_stage import NOISE_FACTOR, TV_PRESETS, run_tv, tv_stages
 from ctrestorelib.restorer.spec import Kind, Needs, Reference, RestorerSpec, Role
 
 
@@ -32,7 +32,7 @@ class TvParams:
             "Squared residual that may remain, in units of the noise. Higher is smoother.",
             bounds=(0.01, 100.0),
         ),
-    ] = 1.0
+    ] = NOISE_FACTOR
     weight: Annotated[
         float | None,
         Param(

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 Array = Any
+
+
+@contextmanager
+def array_threads(threads: int) -> Generator[None, None, None]:
+    """Let torch, if it is in use, work with ``threads`` threads within the block.
+
+    More threads than free cores make every small operation wait for a core.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def namespace(x: Array) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from ctrestorelib.core.job import Job
 from ctrestorelib.core.params import params_to_json
-from ctrestorelib.recon.arrays import Array
+from ctrestorelib.recon.arrays import Array, array_threads
 from ctrestorelib.recon.footprint import Footprint, plan_iterations
 from ctrestorelib.recon.presets import resolved
 from ctrestorelib.recon.session import Session, open_session, watcher
@@ -68,7 +68,8 @@ class IterativeReconstructor(ABC, Generic[P]):
         )
         settings = resolved(params, self.spec.presets, session.scan.views, session.noise.i0)
         stages = self.stages(settings)
-        answer = self.run(session, settings, Runner(session, job, stages))
+        with array_threads(plan.threads):
+            answer = self.run(session, settings, Runner(session, job, stages))
         report = {"settings": params_to_json(settings), **answer.report}
         return session.estimate(answer.solution, report)
 

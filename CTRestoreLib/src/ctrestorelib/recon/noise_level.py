@@ -15,15 +15,21 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib.geometry.projections import ProjectionSet
 
-EDGE_FRACTION = 0.08
-RELATIVE_ERROR = 1e-3
+EDGE_FRACTION = 0.05
+RELATIVE_ERROR = 5e-4
+AIR_LEVEL = 0.02
+TILE = 8
+MIN_TILES = 10
+CALM_SHARE = 0.15
 _MAD_TO_SD = 1.4826
+_CALM_BIAS = 1.17  # the quantile above against the median, for pure noise in tiles of 64
 
 
 @enum.unique
@@ -84,8 +90,9 @@ def measured_i0(line_integrals: NDArray[np.float32]) -> float:
     """Return the ``I0`` whose quantum noise equals the fine structure of the projections.
 
     Diagonal differences of 2 x 2 neighbours cancel smooth structure; scaled by ``exp(-p / 2)`` they
-    all have the standard deviation ``1 / sqrt(I0)``. The median makes edges count little (Donoho
-    and Johnstone 1994, doi:10.1093/biomet/81.3.425). Data of one row are differenced along it.
+    all have the standard deviation ``1 / sqrt(I0)``. The median of each tile makes edges count
+    little (Donoho and Johnstone 1994, doi:10.1093/biomet/81.3.425), and the calmest tiles tell the
+    noise: the others show anatomy as well. Detectors of one row are differenced along it.
     """
     p = line_integrals
     if min(p.shape[1:]) >= 2:
@@ -97,10 +104,24 @@ def measured_i0(line_integrals: NDArray[np.float32]) -> float:
         mean = p[:, :, 1:-1]
     else:
         return 1e5
-    absorbed = mean > 0.02 * max(float(mean.max()), 1e-6)  # air is often processed and too clean
-    scaled = np.abs(detail * np.exp(-mean / 2.0))[absorbed]
-    sd = _MAD_TO_SD * float(np.median(scaled)) if scaled.size else 0.0
+    # Air is often processed and too clean to tell anything.
+    scaled = np.where(mean > AIR_LEVEL * float(mean.max()), np.abs(detail), np.nan)
+    sd = _calm_median(scaled * np.exp(-mean / 2.0)) * _MAD_TO_SD
     return float(np.clip(1.0 / max(sd, 1e-6) ** 2, 1e2, 1e10))
+
+
+def _calm_median(detail: NDArray[np.floating[Any]]) -> float:
+    """Return the typical value of the calmest tiles of each view; NaN marks what does not count."""
+    high = min(detail.shape[1], TILE)
+    wide = min(detail.shape[2], TILE * TILE // high)
+    rows, cols = detail.shape[1] // high, detail.shape[2] // wide
+    tiles = detail[:, : rows * high, : cols * wide].reshape(len(detail), rows, high, cols, wide)
+    tiles = np.moveaxis(tiles, 3, 2).reshape(-1, high * wide)
+    full = ~np.isnan(tiles).any(axis=1)
+    if full.sum() < MIN_TILES:
+        rest = detail[~np.isnan(detail)]
+        return float(np.median(rest)) if rest.size else 0.0
+    return float(np.quantile(np.median(tiles[full], axis=1), CALM_SHARE)) * _CALM_BIAS
 
 
 def _quantum_variance(

@@ -208,7 +208,8 @@ class Stagnation:
 
 def solved(history: Sequence[Step]) -> StopReason | None:
     """Stop when nothing is left to explain (or the data are all zero)."""
-    return StopReason.SOLVED if history[-1].misfit == 0.0 else None
+    done = history[-1].misfit == 0.0 and history[-1].change == 0.0
+    return StopReason.SOLVED if done else None
 
 
 def solve(
