@@ -30,7 +30,8 @@ class DemoSize:
     voxels
         Edge of the volume that is denoised.
     sparse_voxels
-        Edge of the volumes from few views: smaller, since those methods take long.
+        Edge of the volumes from few views (an own scan: of a cube with as many voxels); smaller,
+        since those methods take long.
     full_views
         Views of the scan with many views.
     own_box_kji
@@ -204,12 +205,12 @@ def resampled(volume: Volume, grid: VolumeGeometry) -> Volume:
 
 
 def _reduced(volume: Volume, voxels: int) -> tuple[Volume, list[str]]:
-    """Return the volume with at most ``voxels`` along each axis."""
+    """Return the volume with about as many voxels as a cube of ``voxels`` along each edge."""
     notes = ["The sparse-view part takes your scan, with its own noise, as the truth."]
     values = np.where(padding_mask(volume), np.float32(AIR_HU), volume.values)
     air = volume.with_values(np.maximum(values, np.float32(AIR_HU)))
     spacing_kji = np.array(volume.geometry.spacing_mm[::-1])
-    step = float((spacing_kji * volume.shape).max()) / (voxels - 2 * _AIR_VOXELS)
+    step = float((spacing_kji * volume.shape).prod()) ** (1 / 3) / (voxels - 2 * _AIR_VOXELS)
     factors = np.maximum(1.0, step / spacing_kji)
     if factors.max() <= 1.0:
         return _with_air(air), notes
