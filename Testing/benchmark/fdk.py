@@ -91,9 +91,18 @@ def measure_memory(size: int, views: int, threads: int) -> dict[str, Any]:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def child(size: int, views: int, threads: int) -> None:
+def peak_bytes() -> int:
+    """Return this process's own peak; ru_maxrss would count the parent that started it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
     import resource
 
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def child(size: int, views: int, threads: int) -> None:
     from ctrestorelib.methods.registry import method
     from ctrestorelib.restorer.plan import Budget
     from ctrestorelib.restorer.protocol import Inputs
@@ -111,9 +120,12 @@ def child(size: int, views: int, threads: int) -> None:
     estimate = restorer.restore(inputs, restorer.Params(), plan, Job())
     seconds = time.perf_counter() - start
     estimate.volume.to_unit(Unit.HU)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    record = {"planned_bytes": plan.peak_host_bytes, "peak_bytes": peak, "method_seconds": seconds,
-              "planned_seconds": plan.seconds}  # fmt: skip
+    record = {
+        "planned_bytes": plan.peak_host_bytes,
+        "peak_bytes": peak_bytes(),
+        "method_seconds": seconds,
+        "planned_seconds": plan.seconds,
+    }
     sys.stdout.write(json.dumps(record))
 
 

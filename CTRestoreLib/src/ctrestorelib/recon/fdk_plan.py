@@ -23,6 +23,7 @@ READINGS_PER_SECOND = 4e7
 
 RAY_STEPS_PER_SECOND = {"numba": 1.0e8, "torch": 3.0e7, "numpy": 6.0e6}
 DEVICE_SPEEDUP = 50.0
+START_SECONDS = 2.0  # libraries and compiled kernels are loaded
 
 _HINT = "Choose a smaller grid or larger voxels (--shape, --spacing), or crop the projections."
 
@@ -67,7 +68,7 @@ def plan_fdk(shapes: InputShapes, budget: Budget, *, residual: bool = False) -> 
         threads=budget.threads,
         peak_host_bytes=host,
         peak_device_bytes=device,
-        seconds=1.0 + seconds + check,
+        seconds=START_SECONDS + seconds + check,
         stages=_stages(seconds, check),
         block_slices=block_views(shapes.scan),
     )
