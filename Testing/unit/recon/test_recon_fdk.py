@@ -75,6 +75,11 @@ def test_parallel_beam_with_a_shifted_detector():
     assert check_water(scan(equal_angles(240), beam="parallel", offset_mm=(0, 40))) == []
 
 
+def test_half_a_turn_of_a_parallel_beam_with_the_axis_off_centre():
+    shifted = scan(equal_angles(180, 180), beam="parallel", offset_mm=(0, 40))
+    assert check_water(shifted) == []
+
+
 def test_fan_beam():
     fan = scan(equal_angles(180), detector_shape=(1, 96), pixel_mm=(20, 2))
     assert check_water(fan) == []

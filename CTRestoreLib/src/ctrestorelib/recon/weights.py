@@ -160,7 +160,9 @@ def redundancy(geometry: ConeBeamGeometry, weighting: Weighting = Weighting.AUTO
         turn = scan_arc(geometry, half_turn=False)
         if turn.closed or turn.arc_rad >= 2 * np.pi - MAX_OFFSET_GAP_RAD:
             return _offset_scan(geometry, turn, low, high)
-        if weighting is Weighting.WANG or offset > OFFSET_SHARE:
+        # Half a turn of a parallel beam measures every line within the narrow side's reach.
+        cone = geometry.beam is not Beam.PARALLEL
+        if weighting is Weighting.WANG or (cone and offset > OFFSET_SHARE):
             raise _offset_short(turn, offset)
     arc = scan_arc(geometry)
     half_fan = 0.0 if geometry.beam is Beam.PARALLEL else max(-low, high)
