@@ -14,6 +14,7 @@ from ctrestorelib.geometry.projections import ProjectionKind
 from ctrestorelib.geometry.resampling import block_mean, refined, refined_grid
 from ctrestorelib.geometry.scan import Beam
 from ctrestorelib.physics import virtual_scan as module
+from ctrestorelib.physics.noise import ELECTRONIC_SD
 from ctrestorelib.physics.virtual_scan import ScanProtocol, plan_scan, virtual_scan
 from ctrestorelib.restorer.plan import Budget
 
@@ -355,6 +356,10 @@ def test_cancel_stops_the_scan():
 
     with pytest.raises(Cancelled):
         virtual_scan(water_ellipsoid(GRID), ScanProtocol(views=2), Job(is_cancelled=lambda: True))
+
+
+def test_electronic_noise_is_that_of_the_noise_model():
+    assert ScanProtocol().electronic_sd == ELECTRONIC_SD
 
 
 def test_protocol_is_checked_and_round_trips():
