@@ -126,8 +126,8 @@ def _table(part: DemoPart) -> str:
         hints += (
             "<li><b>Removed noise</b>: a statistical test whether what was taken away contains "
             "anatomy. Good: no outlines found. Look closer or not safe: use less strength. "
-            "Texture as fine and faint as noise, such as that of cancellous bone, can be lost unnoticed: "
-            "compare the enlarged detail.</li>"
+            "Texture as fine and faint as noise, such as that of cancellous bone, can be lost "
+            "unnoticed: compare the enlarged detail.</li>"
         )
     hints += "<li><b>Time</b>: with starting the program, on this machine as busy as it was.</li>"
     return (
