@@ -58,7 +58,7 @@ class Stack:
     @classmethod
     def of(cls, volume: Volume) -> Stack:
         """Return the volume turned for display."""
-        order, flips = _display_axes(volume)
+        order, flips = display_axes(volume)
         values = np.transpose(volume.values, order)
         kji_spacing = volume.geometry.spacing_mm[::-1]
         for axis, flip in enumerate(flips):
@@ -89,7 +89,7 @@ class Stack:
         return int(np.argmax(scores))
 
 
-def _display_axes(volume: Volume) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+def display_axes(volume: Volume) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
     """Return the numpy axis nearest to each of S, P, L, and whether it must be flipped."""
     direction = np.array(volume.geometry.direction)  # columns i, j, k; rows L, P, S
     weight = np.abs(direction)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib import __version__
-from ctrestorelib.apps.pictures import PLANES, Grey, Stack, _display_axes
+from ctrestorelib.apps.pictures import PLANES, Grey, Stack, display_axes
 from ctrestorelib.apps.report import sections as parts
 from ctrestorelib.apps.report.embed import BUDGET_BYTES, Embedded, Scale, choose_slices, chunks
 from ctrestorelib.apps.report.model import (
@@ -168,7 +168,7 @@ def _manifest(
     embedded: Embedded,
 ) -> dict[str, Any]:
     unit = entries[0].volume.unit
-    order, flips = _display_axes(entries[0].volume)
+    order, flips = display_axes(entries[0].volume)
     values = np.concatenate(
         [s.values[:: max(1, s.shape[0] // 16)].ravel()[::7] for s in (e.volume for e in entries)]
     )
