@@ -55,7 +55,7 @@ class AsdPocs(IterativeReconstructor[AsdPocsParams]):
     """Adaptive steepest descent on total variation, with projections onto convex sets."""
 
     Params = AsdPocsParams
-    footprint = Footprint(volumes=11.0, projections=10.0, volume_passes=500.0)
+    footprint = Footprint(volumes=20.0, projections=16.0, volume_passes=500.0)
     spec = RestorerSpec(
         id="asd-pocs",
         title="ASD-POCS (corrections and smoothing in turn)",

@@ -49,7 +49,7 @@ class Cgls(IterativeReconstructor[CglsParams]):
     """Least squares by conjugate gradients, stopped at the noise level."""
 
     Params = CglsParams
-    footprint = Footprint(volumes=5.0, projections=10.0)
+    footprint = Footprint(volumes=6.0, projections=8.0)
     nonnegative = False
     spec = RestorerSpec(
         id="cgls",
@@ -91,7 +91,7 @@ class Cgls(IterativeReconstructor[CglsParams]):
         """One stage of iterations."""
         return (("Minimise the residual", params.iterations or 1),)
 
-    def run(self, session: Session, params: CglsParams, runner: Runner) -> Answer:
+    def run(self, session: Session, params: CglsParams, runner: Runner) -> Answer:  # noqa: ARG002
         """Iterate until the discrepancy principle stops."""
         return Answer(runner(CglsSolver(), rules=(Discrepancy(tau=params.tau),)))
 

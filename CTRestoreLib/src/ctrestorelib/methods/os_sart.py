@@ -18,7 +18,7 @@ _PRESETS = {
     "few-views-low-dose": {"sweeps": 25, "subsets": 5, "relaxation": 1.0, "stop_misfit": 0.7},
     "sparse-views": {"sweeps": 25, "subsets": 8, "relaxation": 1.0, "stop_misfit": 1.1},
     "sparse-views-low-dose": {"sweeps": 20, "subsets": 8, "relaxation": 1.0, "stop_misfit": 1.2},
-    "many-views": {"sweeps": 20, "subsets": 10, "relaxation": 1.0, "stop_misfit": 1.0},
+    "many-views": {"sweeps": 16, "subsets": 10, "relaxation": 1.0, "stop_misfit": 1.0},
     "many-views-low-dose": {"sweeps": 15, "subsets": 10, "relaxation": 1.0, "stop_misfit": 1.1},
 }
 
@@ -79,7 +79,7 @@ class OsSart(IterativeReconstructor[OsSartParams]):
     """Simultaneous algebraic reconstruction with ordered subsets."""
 
     Params = OsSartParams
-    footprint = Footprint(volumes=6.0, projections=10.0)
+    footprint = Footprint(volumes=9.0, projections=10.0)
     spec = RestorerSpec(
         id="os-sart",
         title="OS-SART (algebraic reconstruction)",

@@ -54,7 +54,7 @@ class Piccs(IterativeReconstructor[PiccsParams]):
     """Prior image constrained compressed sensing."""
 
     Params = PiccsParams
-    footprint = Footprint(volumes=22.0, projections=10.0, volume_passes=80.0)
+    footprint = Footprint(volumes=27.0, projections=20.0, volume_passes=80.0)
     spec = RestorerSpec(
         id="piccs",
         title="PICCS (few views with a planning CT)",

@@ -51,7 +51,7 @@ class Sirt(IterativeReconstructor[SirtParams]):
     """Simultaneous iterative reconstruction from all views at once."""
 
     Params = SirtParams
-    footprint = Footprint(volumes=6.0, projections=10.0)
+    footprint = Footprint(volumes=7.0, projections=12.0)
     spec = RestorerSpec(
         id="sirt",
         title="SIRT (slow, steady algebraic reconstruction)",

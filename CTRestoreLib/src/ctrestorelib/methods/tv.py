@@ -50,7 +50,7 @@ class Tv(IterativeReconstructor[TvParams]):
     """Least total variation among the volumes that explain the measurements."""
 
     Params = TvParams
-    footprint = Footprint(volumes=13.0, projections=10.0, volume_passes=40.0)
+    footprint = Footprint(volumes=21.5, projections=15.0, volume_passes=40.0)
     spec = RestorerSpec(
         id="tv",
         title="Total variation (few views, automatic smoothing)",

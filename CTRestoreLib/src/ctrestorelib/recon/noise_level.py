@@ -24,6 +24,9 @@ from ctrestorelib.geometry.projections import ProjectionSet
 
 EDGE_FRACTION = 0.05
 RELATIVE_ERROR = 5e-4
+LEAST_VARIANCE = 1e-4
+"""No reading counts as better than this share of the worst variance."""
+
 AIR_LEVEL = 0.02
 TILE = 8
 MIN_TILES = 10
@@ -80,7 +83,7 @@ def data_noise(projections: ProjectionSet) -> DataNoise:
     variance = _quantum_variance(smooth, i0, projections.electronic_sd)
     variance += np.square(RELATIVE_ERROR * smooth)
     variance += np.square(np.float32(EDGE_FRACTION)) * _slope_squared(smooth)
-    floor = max(float(variance.max()) * 1e-6, 1e-12)
+    floor = max(float(variance.max()) * LEAST_VARIANCE, 1e-12)
     np.maximum(variance, np.float32(floor), out=variance)
     source = NoiseSource.MEASURED if given is None else NoiseSource.DOSE
     return DataNoise(variance, i0, source)
