@@ -15,7 +15,7 @@ from ctrestorelib.recon.footprint import Footprint
 from ctrestorelib.recon.iterative import Answer, IterativeReconstructor, Runner
 from ctrestorelib.recon.session import Session
 from ctrestorelib.recon.tv import Term
-from ctrestorelib.recon.tv_stage import NOISE_FACTOR, TV_PRESETS, run_tv, tv_stages
+from ctrestorelib.recon.tv_stage import NOISE_FACTOR, TV_PRESETS, TvIterations, run_tv, tv_stages
 from ctrestorelib.restorer.spec import Kind, Maturity, Needs, Reference, RestorerSpec, Role
 
 
@@ -31,14 +31,7 @@ class PiccsParams:
             bounds=(0.0, 0.99),
         ),
     ] = 0.5
-    iterations: Annotated[
-        int | None,
-        Param(
-            "Iterations",
-            "Primal-dual steps, at most; it stops earlier when the volume no longer changes.",
-            bounds=(1, 5000),
-        ),
-    ] = None
+    iterations: TvIterations = None
     noise_factor: Annotated[
         float,
         Param(

@@ -9,7 +9,7 @@ from ctrestorelib.core.params import Param
 from ctrestorelib.recon.footprint import Footprint
 from ctrestorelib.recon.iterative import Answer, IterativeReconstructor, Runner
 from ctrestorelib.recon.session import Session
-from ctrestorelib.recon.tv_stage import NOISE_FACTOR, TV_PRESETS, run_tv, tv_stages
+from ctrestorelib.recon.tv_stage import NOISE_FACTOR, TV_PRESETS, TvIterations, run_tv, tv_stages
 from ctrestorelib.restorer.spec import Kind, Needs, Reference, RestorerSpec, Role
 
 
@@ -17,14 +17,7 @@ from ctrestorelib.restorer.spec import Kind, Needs, Reference, RestorerSpec, Rol
 class TvParams:
     """Settings of TV; None chooses from noise, views and dose."""
 
-    iterations: Annotated[
-        int | None,
-        Param(
-            "Iterations",
-            "Primal-dual steps, at most; it stops earlier when the volume no longer changes.",
-            bounds=(1, 5000),
-        ),
-    ] = None
+    iterations: TvIterations = None
     noise_factor: Annotated[
         float,
         Param(

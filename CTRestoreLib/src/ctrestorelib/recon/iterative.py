@@ -25,6 +25,9 @@ from ctrestorelib.restorer.spec import RestorerSpec
 
 P = TypeVar("P")
 
+SMALL_VOXELS = 2**18
+"""Up to this size sharing an array operation among threads costs more than it saves."""
+
 
 @dataclass(frozen=True, eq=False)
 class Answer:
@@ -68,7 +71,8 @@ class IterativeReconstructor(ABC, Generic[P]):
         )
         settings = resolved(params, self.spec.presets, session.scan.views, session.noise.i0)
         stages = self.stages(settings)
-        with array_threads(plan.threads):
+        threads = plan.threads if session.grid.voxels > SMALL_VOXELS else 1
+        with array_threads(threads):
             answer = self.run(session, settings, Runner(session, job, stages))
         report = {"settings": params_to_json(settings), **answer.report}
         return session.estimate(answer.solution, report)

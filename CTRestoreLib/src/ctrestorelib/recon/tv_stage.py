@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from ctrestorelib.core.params import Param
 from ctrestorelib.recon.arrays import Array
 from ctrestorelib.recon.iterative import Answer, Runner
 from ctrestorelib.recon.session import Session, typical_contrast
@@ -14,6 +17,15 @@ CALM = 3e-4
 
 NOISE_FACTOR = 0.8
 """Allowed misfit. At exactly 1 TV smooths too much: any solution fits a part of the noise."""
+
+TvIterations = Annotated[
+    int | None,
+    Param(
+        "Iterations",
+        "Primal-dual steps, at most; it stops earlier when the volume no longer changes.",
+        bounds=(1, 5000),
+    ),
+]
 
 TV_PRESETS = {
     "few-views": {"iterations": 150},
