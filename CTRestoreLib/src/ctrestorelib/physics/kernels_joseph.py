@@ -176,8 +176,31 @@ def adjoint_columns(
                 v_start, v_end = _rows_inside(z, dz, nz, rows)
                 if v_end <= v_start:
                     continue
+                if rows == 1:  # a fan beam: four voxels share one reading
+                    _scatter_one(weighed[view, u, 0], z, axis, plane, q0 + x * q1, columns)
+                    continue
                 _scatter(weighed[view, u], z + PAD, dz, v_start, v_end, spread)
                 _unblend(spread, axis, plane, q0 + x * q1, columns)
+
+
+@compiled
+def _scatter_one(
+    value: np.float32, z: float, main: int, plane: int, q: float, columns: NDArray[np.float32]
+) -> None:
+    """Add one reading to the four voxels around height ``z`` and place ``q`` of a plane."""
+    low_q, low_z = int(np.floor(q)), int(np.floor(z))
+    f, h = F32(q - low_q), F32(z - low_z)
+    count = columns.shape[1] if main == 0 else columns.shape[0]
+    for side in range(2):
+        index = low_q + side
+        if index < 0 or index >= count:
+            continue
+        share = value * (f if side else F32(1.0) - f)
+        column = columns[plane, index] if main == 0 else columns[index, plane]
+        if 0 <= low_z < columns.shape[2]:
+            column[low_z] += (F32(1.0) - h) * share
+        if 0 <= low_z + 1 < columns.shape[2]:
+            column[low_z + 1] += h * share
 
 
 @compiled
