@@ -27,8 +27,9 @@ def unpacked(data_file, tmp_path_factory):
 
     def unpack(name: str) -> Path:
         if name not in done:
+            packed = data_file(f"{name}.zip")
             done[name] = tmp_path_factory.mktemp("dicom")
-            with zipfile.ZipFile(data_file(f"{name}.zip")) as archive:
+            with zipfile.ZipFile(packed) as archive:
                 archive.extractall(done[name])
         return done[name]
 

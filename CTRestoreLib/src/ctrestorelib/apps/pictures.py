@@ -1,4 +1,4 @@
-"""Slices of volumes as small PNG pictures for a web page (layer: apps; numpy, standard library).
+"""Slices of volumes as small PNG pictures for a web page (layer: apps; numpy, Pillow).
 
 Slices are turned the radiological way: the patient's right at the left, the front at the top of
 axial slices, the head at the top of the others, sagittal slices seen from the left.
@@ -7,8 +7,7 @@ axial slices, the head at the top of the others, sagittal slices seen from the l
 from __future__ import annotations
 
 import base64
-import struct
-import zlib
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +35,11 @@ class Grey:
 
 def png_uri(grey: NDArray[np.uint8]) -> str:
     """Return a grey picture ``[row, col]`` as a ``data:`` address that a page can hold."""
-    rows, cols = grey.shape
-    lines = np.zeros((rows, cols + 1), np.uint8)
-    lines[:, 1:] = grey
-    header = struct.pack(">IIBBBBB", cols, rows, 8, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
-    data = b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, body) for name, body in chunks)
-    return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +98,3 @@ def display_axes(volume: Volume) -> tuple[tuple[int, int, int], tuple[bool, bool
         order.append(2 - column)
         flips.append(bool(direction[world, column] * wanted < 0))
     return (order[0], order[1], order[2]), (flips[0], flips[1], flips[2])
-
-
-def _chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
