@@ -162,8 +162,8 @@ def write_table(results: dict[str, Any], path: Path) -> None:
         "the volume; projections from a volume refined twofold, 2 x 2 rays per pixel. Every method "
         "with its default settings. PSNR / SSIM in the window -1000 to 1000 HU (SSIM: 3-D, uniform "
         "7 x 7 x 7), over the whole volume and, after the slash, over the voxels that all views "
-        "see; seconds on two processor cores that were also doing other work (they show orders only). "
-        "PICCS is left out: it needs a prior volume.",
+        "see; seconds on two processor cores that were also doing other work (they show "
+        "orders only). PICCS is left out: it needs a prior volume.",
         "",
     ]
     for (name, size, dose), rows in _grouped(results).items():
