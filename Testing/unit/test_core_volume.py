@@ -141,3 +141,8 @@ def test_scanner_padding_is_recognised_in_hu_only():
     values[0] = -3024
     assert padding_mask(Volume(values, GRID, Unit.HU)).sum() == 20
     assert not padding_mask(Volume(values, GRID, Unit.GREY)).any()
+
+
+def test_strong_noise_in_air_is_not_padding():
+    values = np.random.default_rng(0).normal(-1000, 80, (3, 4, 5))
+    assert not padding_mask(Volume(values, GRID, Unit.HU)).any()

@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from ctrestorelib.core.errors import GeometryError, InputError, UnitError
 from ctrestorelib.core.units import MU_WATER_PER_MM, Unit, hu_from_mu, mu_from_hu
 
-PADDING_BELOW_HU = -1100.0
-"""Nothing absorbs less than air (-1000 HU, noise aside): lower values mark unmeasured voxels."""
+PADDING_BELOW_HU = -1500.0
+"""Nothing absorbs less than air (-1000 HU) but for noise: values below this mark unmeasured voxels.
+
+Scanners pad with -2000, -2048, -3024 or less; noise of 100 HU in air stays above."""
 
 
 def read_only(array: ArrayLike, dtype: Any = np.float64) -> NDArray[Any]:
