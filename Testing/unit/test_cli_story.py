@@ -185,3 +185,17 @@ def test_ctrl_c_cancels_cleanly(tmp_path):
     assert "cancelled" in rest
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.npy", "jobs"]
     assert list((tmp_path / "jobs").iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "shear"), [("out.foo", 0.0), ("out.nii", 0.3)])
+def test_an_unfit_output_format_is_refused_before_the_run(
+    ctrestore, small_ct, tmp_path, name, shear
+):
+    matrix = np.diag([0.8, 0.8, 1.5, 1.0])
+    matrix[1, 2] = shear
+    sheared = Volume(small_ct.values, VolumeGeometry(small_ct.shape, matrix), Unit.HU)
+    write_volume(sheared, tmp_path / "scan.npz")
+    done = ctrestore("denoise", tmp_path / "scan.npz", tmp_path / name)
+    assert done.returncode in (2, 3)
+    assert ".nrrd" in done.stderr
+    assert "%" not in done.stderr, "nothing ran"

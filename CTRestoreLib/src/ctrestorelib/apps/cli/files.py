@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ def run_and_save(
     request: JobRequest, output: Path, *, dtype: str, quiet: bool, as_json: bool
 ) -> None:
     """Run a request with progress, write result and provenance, and say so."""
+    require_writable(output, _result_grid(request), dtype)
     if not quiet:
         say(request.plan().sentence())
     with progress(request.restorer.spec.title, quiet=quiet) as show:
@@ -110,6 +112,22 @@ def run_and_save(
         echo_json(saved)
     else:
         click.echo(f"Wrote {output} and {saved['sidecar']} in {result.provenance.seconds:.1f} s.")
+
+
+def require_writable(output: Path, grid: VolumeGeometry, dtype: str) -> None:
+    """Refuse, before anything runs, a format that cannot hold this grid or type.
+
+    A few voxels on the same axes are written to a temporary folder, so the writers' own rules hold.
+    """
+    few = VolumeGeometry((2, 2, 2), grid.ijk_to_lps)
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Volume(np.zeros(few.shape, np.float32), few, Unit.GREY)
+        write_volume(probe, Path(folder) / output.name, dtype=dtype)
+
+
+def _result_grid(request: JobRequest) -> VolumeGeometry:
+    source = request.inputs.grid if request.is_reconstruction else None
+    return source or request.inputs.require_volume().geometry
 
 
 def save_result(volume: Volume, provenance: Provenance, output: Path, dtype: str) -> dict[str, Any]:
