@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draw the pictures of Docs that need real scans (CTRESTORE_DATA, default ../shared/data).
 
-    .venv/bin/python Scripts/docs_pictures.py            all
-    .venv/bin/python Scripts/docs_pictures.py tooth      one of them
+    .venv/bin/python Scripts/docs_pictures.py                  those that Docs show
+    .venv/bin/python Scripts/docs_pictures.py knee chest       patients: for your eyes, not for git
 
 Each picture is a row of reconstructions (or denoised slices) with the method under it.
 """
@@ -129,5 +129,5 @@ PICTURES: dict[str, Callable[[], None]] = {
 }
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:] or PICTURES:
+    for wanted in sys.argv[1:] or ("tooth", "dendrites", "htc"):
         PICTURES[wanted]()
