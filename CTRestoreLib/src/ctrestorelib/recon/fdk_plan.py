@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ctrestorelib.core.errors import InputError
 from ctrestorelib.physics.backend import available, choose_backend
 from ctrestorelib.recon.detector import block_views
 from ctrestorelib.recon.footprint import TORCH_BYTES
@@ -43,9 +42,7 @@ def plan_fdk(shapes: InputShapes, budget: Budget, *, residual: bool = False) -> 
     DoesNotFit
         If memory does not suffice.
     """
-    if shapes.scan is None or shapes.grid is None:
-        message = "A reconstruction is planned from a scan geometry and an output grid."
-        raise InputError(message)
+    scan, grid = shapes.require_scan()
     backend = choose_backend("auto", budget.device)
     on_host = budget.device == "cpu"
     work = _work_bytes(shapes, backend)
@@ -60,7 +57,7 @@ def plan_fdk(shapes: InputShapes, budget: Budget, *, residual: bool = False) -> 
     seconds = _seconds(shapes, backend, budget.threads, on_host=on_host)
     check = 0.0
     if residual:
-        check = shapes.readings * max(shapes.grid.shape) / RAY_STEPS_PER_SECOND[backend]
+        check = shapes.readings * max(grid.shape) / RAY_STEPS_PER_SECOND[backend]
         check /= max(budget.threads, 1)
     return Plan(
         backend=backend,
@@ -70,7 +67,7 @@ def plan_fdk(shapes: InputShapes, budget: Budget, *, residual: bool = False) -> 
         peak_device_bytes=device,
         seconds=START_SECONDS + seconds + check,
         stages=_stages(seconds, check),
-        block_slices=block_views(shapes.scan),
+        block_slices=block_views(scan),
     )
 
 

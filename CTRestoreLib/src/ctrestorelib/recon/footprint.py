@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ctrestorelib.core.errors import InputError
 from ctrestorelib.physics.backend import available, choose_backend
 from ctrestorelib.restorer.plan import (
     BASE_BYTES,
@@ -61,9 +60,7 @@ def plan_iterations(
     DoesNotFit
         If memory does not suffice.
     """
-    if shapes.scan is None or shapes.grid is None:
-        message = "A reconstruction is planned from a scan geometry and an output grid."
-        raise InputError(message)
+    _, grid = shapes.require_scan()
     backend = choose_backend("auto", budget.device)
     work = 4 * (footprint.volumes * shapes.voxels + footprint.projections * shapes.readings)
     base = BASE_BYTES + (TORCH_BYTES if available("torch") else 0)
@@ -72,7 +69,7 @@ def plan_iterations(
     require_fit(host, budget, _HINT)
     if not on_host and work > budget.device_bytes > 0:
         require_fit(int(work), Budget(budget.device_bytes), "Compute on the CPU, or " + _HINT)
-    steps = shapes.readings * max(shapes.grid.shape) * footprint.passes
+    steps = shapes.readings * max(grid.shape) * footprint.passes
     once = steps / _RAY_STEPS_PER_SECOND[backend]
     once += shapes.voxels * footprint.volume_passes / _VOXEL_PASSES_PER_SECOND
     total = max(sum(n for _, n in stages), 1)

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ctrestorelib.core.errors import DoesNotFit
+from ctrestorelib.core.errors import DoesNotFit, InputError
 from ctrestorelib.core.volume import VolumeGeometry
 from ctrestorelib.geometry.scan import ConeBeamGeometry
 
@@ -50,6 +50,13 @@ class InputShapes:
             return 0
         rows, cols = self.scan.detector_shape
         return self.scan.views * rows * cols
+
+    def require_scan(self) -> tuple[ConeBeamGeometry, VolumeGeometry]:
+        """Return scan and output grid; :class:`InputError` if either is missing."""
+        if self.scan is None or self.grid is None:
+            message = "A reconstruction is planned from a scan geometry and an output grid."
+            raise InputError(message)
+        return self.scan, self.grid
 
 
 @dataclass(frozen=True)
