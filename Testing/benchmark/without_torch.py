@@ -19,7 +19,7 @@ class Absent:
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         """Refuse the blocked packages; leave all others to the next finder."""
         del path, target
-        if name.split(".")[0] in BLOCKED:
+        if name.split(".", maxsplit=1)[0] in BLOCKED:
             message = f"No module named {name!r}"
             raise ModuleNotFoundError(message, name=name)
 
