@@ -11,7 +11,7 @@ from ctrestorelib.core.params import params_from
 from ctrestorelib.core.units import MU_WATER_PER_MM, Unit, check_mu_water
 from ctrestorelib.methods.registry import method
 from ctrestorelib.restorer.blend import check_strength
-from ctrestorelib.restorer.plan import Budget, InputShapes, Plan
+from ctrestorelib.restorer.plan import Budget, Plan
 from ctrestorelib.restorer.protocol import Inputs, Restorer
 from ctrestorelib.restorer.spec import Kind
 
@@ -103,14 +103,10 @@ class JobRequest:
         """Return the validated parameter object of the method."""
         return params_from(self.restorer.Params, self.params)
 
-    def planned_shapes(self) -> InputShapes:
-        """Return the sizes that the run will see (a region is cropped before it runs)."""
-        return self.inputs.shapes()
-
     def plan(self, budget: Budget | None = None) -> Plan:
         """Return how the run would go; raises :class:`DoesNotFit` if it cannot."""
         chosen = budget or self.budget or Budget.detect()
-        return self.restorer.plan(self.planned_shapes(), self.resolved_params(), chosen)
+        return self.restorer.plan(self.inputs.shapes(), self.resolved_params(), chosen)
 
 
 def check_region(region: Region, shape: tuple[int, int, int]) -> None:

@@ -139,11 +139,6 @@ class RowFilter:
         """Gain for each frequency of the padded rows."""
         return filter_response(self.length, self.window, self.cutoff)
 
-    @property
-    def working_bytes(self) -> int:
-        """Memory for filtering one row: padded copy, spectrum, filtered copy."""
-        return 4 * self.length + 8 * (self.length // 2 + 1) + 4 * self.length
-
     def __call__(self, rows: NDArray[np.float32]) -> None:
         """Replace ``rows`` (``[view, row, col]`` or ``[row, col]``) by the filtered rows."""
         views = rows if rows.ndim == 3 else rows[None]

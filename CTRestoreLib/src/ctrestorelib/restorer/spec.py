@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ctrestorelib.core.params import fields_of, params_to_json, schema_of
+from ctrestorelib.core.params import params_to_json, schema_of
 
 
 @enum.unique
@@ -124,8 +124,3 @@ class RestorerSpec:
             out["parameters"] = schema_of(params_type)
             out["defaults"] = params_to_json(params_type())
         return out
-
-
-def option_names(params_type: type) -> list[str]:
-    """Return the command-line spellings of all parameters."""
-    return [f.option for f in fields_of(params_type)]

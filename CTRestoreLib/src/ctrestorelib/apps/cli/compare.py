@@ -42,7 +42,7 @@ def compare(volumes: tuple[Path, ...], out: Path, as_json: bool, **given: Any) -
     The first volume is the original from which the others were restored, unless --no-original.
     All must lie on one grid. A provenance file beside a volume is shown with it.
     """
-    reading = {n: given[n] for n in ("series", "resample_tilt", "voxel_size", "input_unit")}
+    reading = options.reading(given)
     labels = _labels(volumes)
     entries = [
         ReportEntry(

@@ -33,14 +33,7 @@ def denoise(input_path: Path, output: Path, method: str, **given: Any) -> None:
     options.require_kind(method, Kind.DENOISER, "reconstruct")
     options.check_output(output, [input_path, given["mask"]], overwrite=given["overwrite"])
     quiet = given["quiet"] or given["as_json"]
-    read = files.open_volume(
-        input_path,
-        series=given["series"],
-        resample_tilt=given["resample_tilt"],
-        voxel_size=given["voxel_size"],
-        input_unit=given["input_unit"],
-        quiet=quiet,
-    )
+    read = files.open_volume(input_path, quiet=quiet, **options.reading(given))
     request = JobRequest(
         method_id=method,
         inputs=Inputs(

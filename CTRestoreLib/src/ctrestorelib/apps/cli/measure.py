@@ -31,7 +31,7 @@ from ctrestorelib.quality.window import Window
 @options.json_option
 def measure(image: Path, as_json: bool, **given: Any) -> None:
     """Measure noise, sharpness and (with --reference) the error of IMAGE."""
-    reading = {n: given[n] for n in ("series", "resample_tilt", "voxel_size", "input_unit")}
+    reading = options.reading(given)
     volume = files.open_volume(image, quiet=as_json, **reading).volume
     others = {
         name: None if given[name] is None else files.open_volume(given[name], **reading).volume

@@ -73,6 +73,11 @@ def given_params(values: dict[str, Any]) -> dict[str, Any]:
     return {n[len(PREFIX) :]: v for n in names if (v := values.pop(n)) is not None}
 
 
+def reading(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what :data:`read_options` said, as arguments for opening a volume."""
+    return {n: values[n] for n in ("series", "resample_tilt", "voxel_size", "input_unit")}
+
+
 def preset_params(method_id: str, preset: str | None) -> dict[str, Any]:
     """Return the parameters of a named preset; :class:`UsageError` lists those there are."""
     if preset is None:

@@ -38,7 +38,7 @@ def simulate(volume: Path, output: Path, detector: str | None, **given: Any) -> 
     protocol = params_from(ScanProtocol, values)
     options.check_output(output, [volume], overwrite=given["overwrite"])
     quiet = given["quiet"] or given["as_json"]
-    reading = {n: given[n] for n in ("series", "resample_tilt", "voxel_size", "input_unit")}
+    reading = options.reading(given)
     source = files.open_volume(volume, quiet=quiet, **reading).volume
     budget = options.budget_from(given["threads"], given["memory_gb"])
     plan = plan_scan(source.geometry, protocol, budget)
