@@ -12,6 +12,7 @@ macOS and Windows. Packages go to ``.venv`` in the versions of ``Scripts/constra
 from __future__ import annotations
 
 import argparse
+import ctypes
 import hashlib
 import os
 import shutil
@@ -27,10 +28,18 @@ PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 CONSTRAINTS = ROOT / "Scripts" / "constraints.txt"
 PROJECT = ROOT / "CTRestoreLib"
 STAMP = VENV / "ctrestore-setup.txt"
-EXTRAS = "learned,accelerated,codecs,rtk,dev"
-SOURCES = ["CTRestoreLib/src", "Testing", "Scripts"]
-SYSTEM_PACKAGES = {"chromium": "chromium"}
-"""Command to look for -> Debian package that brings it; its tests skip where it is absent."""
+EXTRAS = "learned,accelerated,codecs,rtk,app,dev"
+SOURCES = ["CTRestoreLib/src", "CTRestore", "Testing", "Scripts"]
+SYSTEM_PACKAGES = {
+    "chromium": "chromium",
+    "libOSMesa.so.8": "libosmesa6",
+    "libEGL.so.1": "libegl1",
+    "libGL.so.1": "libgl1",
+    "libxkbcommon.so.0": "libxkbcommon0",
+    "libfontconfig.so.1": "libfontconfig1",
+    "libdbus-1.so.3": "libdbus-1-3",
+}
+"""Command or library -> Debian package that brings it; tests skip where theirs is absent."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,7 +83,7 @@ def _stamp() -> str:
 
 def system_packages() -> None:
     """Install what only Debian's package manager has, as root; else say what is skipped."""
-    missing = [p for c, p in SYSTEM_PACKAGES.items() if shutil.which(c) is None]
+    missing = [p for name, p in SYSTEM_PACKAGES.items() if not _present(name)]
     if not missing:
         return
     if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -86,6 +95,19 @@ def system_packages() -> None:
         if subprocess.call(install, env=environment, **quiet) == 0:
             return
     print(f"Without {', '.join(missing)} the tests that need it are skipped.", flush=True)
+
+
+def _present(name: str) -> bool:
+    """Whether a command is on the path, or a shared library (Linux) can be loaded."""
+    if ".so" not in name:
+        return shutil.which(name) is not None
+    if not sys.platform.startswith("linux"):
+        return True
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
 
 
 def demo(rest: list[str]) -> int:
