@@ -1,0 +1,247 @@
+"""Everything the panels remember, declared once (layer: mrml).
+
+The desktop panel, the browser page and the parameter node are drawn from these declarations. The
+parameters of a method are kept as ``<method>__<parameter>`` (hyphens become underscores).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated
+
+from ctrestorelib.core.params import Param, fields_of
+from ctrestorelib.core.units import MU_WATER_PER_MM
+from ctrestorelib.methods.registry import all_methods
+from ctrestorelib.mrml.parameters import NodeField, Setting
+from ctrestorelib.physics.scan_protocol import ScanProtocol
+
+ROI = "vtkMRMLMarkupsROINode"
+LINE = "vtkMRMLMarkupsLineNode"
+SEGMENTATION = "vtkMRMLSegmentationNode"
+
+
+@enum.unique
+class InputUnit(str, enum.Enum):
+    """What the voxel values of the input mean."""
+
+    AUTOMATIC = "automatic"
+    HU = "hu"
+    PER_MM = "per_mm"
+    GREY = "grey"
+
+
+@enum.unique
+class OutputUnit(str, enum.Enum):
+    """The unit of a reconstruction."""
+
+    HU = "hu"
+    PER_MM = "per_mm"
+
+
+@enum.unique
+class CompareMode(str, enum.Enum):
+    """How volumes are laid beside or over each other."""
+
+    SIDE_BY_SIDE = "side_by_side"
+    THREE_UP = "three_up"
+    WIPE = "wipe"
+    CHECKERBOARD = "checkerboard"
+    BLEND = "blend"
+    FOUR_UP = "four_up"
+
+
+@enum.unique
+class Plane(str, enum.Enum):
+    """The direction of the slices."""
+
+    AXIAL = "Axial"
+    CORONAL = "Coronal"
+    SAGITTAL = "Sagittal"
+
+
+@enum.unique
+class WipeDirection(str, enum.Enum):
+    """Which way the wipe moves."""
+
+    HORIZONTAL = "horizontal"
+    VERTICAL = "vertical"
+
+
+@enum.unique
+class VolumeFormat(str, enum.Enum):
+    """File type of an exported volume."""
+
+    NRRD = ".nrrd"
+    NIFTI = ".nii.gz"
+    META = ".mha"
+    TIFF = ".tif"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelSettings:
+    """The plain values of all panels; the first word of a name is its panel."""
+
+    input_unit: Annotated[
+        InputUnit,
+        Param("Values are", "Unit of the voxel values. Automatic: as the volume says, else from "
+              "its range (values down to -500 or less are HU)."),
+    ] = InputUnit.AUTOMATIC  # fmt: skip
+    input_harden: Annotated[
+        bool,
+        Param("Apply the transform to the result",
+              "On: the result lies where the transformed volume is shown, without a transform of "
+              "its own. Off: the result gets the same transform as the original."),
+    ] = False  # fmt: skip
+    denoise_method: Annotated[
+        str, Param("Method", "Which denoiser runs. Greyed entries say what they lack.")
+    ] = ""
+    denoise_preset: Annotated[
+        str, Param("Task", "Settings made for an anatomy or task; you can change them afterwards.")
+    ] = ""
+    denoise_strength: Annotated[
+        float,
+        Param("Strength", "0 is the original, bit for bit; 1 the full effect. Lower it when fine "
+              "structure seems to vanish.", bounds=(0, 1)),
+    ] = 1.0  # fmt: skip
+    denoise_mask_segment: Annotated[
+        str, Param("Segment", "The result equals the original outside this segment.")
+    ] = ""
+    reconstruct_method: Annotated[
+        str, Param("Method", "Which reconstructor runs. Greyed entries say what they lack.")
+    ] = ""
+    reconstruct_preset: Annotated[
+        str, Param("Task", "Settings made for a number of views; you can change them afterwards.")
+    ] = ""
+    reconstruct_views: Annotated[
+        int | None,
+        Param("Views used", "Use only this many views, spread evenly. Automatic: all of them.",
+              bounds=(1, 20000)),
+    ] = None  # fmt: skip
+    reconstruct_spacing_mm: Annotated[
+        float | None,
+        Param("Voxel size", "Edge of the cubic voxels of the result. Automatic: what the detector "
+              "resolves. Larger is faster and needs less memory.", "mm", (0.001, 50)),
+    ] = None  # fmt: skip
+    reconstruct_unit: Annotated[
+        OutputUnit, Param("Values as", "HU, or attenuation in 1/mm.")
+    ] = OutputUnit.HU  # fmt: skip
+    reconstruct_mu_water_per_mm: Annotated[
+        float,
+        Param("Attenuation of water", "Turns attenuation into HU: 0.0192 at 120 kVp, about 0.02 "
+              "for cone-beam CT.", "1/mm", (0.01, 0.2)),
+    ] = MU_WATER_PER_MM  # fmt: skip
+    compare_mode: Annotated[
+        CompareMode, Param("Layout", "How the volumes are shown.")
+    ] = CompareMode.SIDE_BY_SIDE  # fmt: skip
+    compare_plane: Annotated[
+        Plane, Param("Slices", "Direction of the slices.")
+    ] = Plane.AXIAL  # fmt: skip
+    compare_blend: Annotated[
+        float,
+        Param("Blend", "0 shows the first volume, 1 the second.", bounds=(0, 1)),
+    ] = 0.5  # fmt: skip
+    compare_wipe: Annotated[
+        float,
+        Param("Wipe position", "Where the border between both volumes lies, as a share of the "
+              "view. It can also be dragged in the view.", bounds=(0, 1)),
+    ] = 0.5  # fmt: skip
+    compare_wipe_direction: Annotated[
+        WipeDirection, Param("Wipe direction", "Which way the border moves.")
+    ] = WipeDirection.HORIZONTAL  # fmt: skip
+    compare_divisions: Annotated[
+        int, Param("Checkerboard fields", "Fields along each side.", bounds=(2, 32))
+    ] = 6
+    compare_interpolate: Annotated[
+        bool,
+        Param("Smooth display", "Off shows the voxels as they are: better for judging noise."),
+    ] = True  # fmt: skip
+    segment_lower: Annotated[
+        float, Param("From", "Lowest value that belongs to the segment.", bounds=(-1e5, 1e6))
+    ] = 226.0
+    segment_upper: Annotated[
+        float, Param("To", "Highest value that belongs to the segment.", bounds=(-1e5, 1e6))
+    ] = 3071.0
+    segment_smallest_mm3: Annotated[
+        float,
+        Param("Leave out islands below", "Smaller connected parts are removed; 0 keeps all.",
+              "mm3", (0, 1e7)),
+    ] = 0.0  # fmt: skip
+    segment_largest_only: Annotated[
+        bool, Param("Largest part only", "Keep one connected part.")
+    ] = False
+    segment_smoothing: Annotated[
+        float,
+        Param("Surface smoothing", "0 follows the voxels, 1 is smoothest. Smoothing rounds edges.",
+              bounds=(0, 1)),
+    ] = 0.5  # fmt: skip
+    export_folder: Annotated[str, Param("Folder", "Where files are written.")] = ""
+    export_format: Annotated[
+        VolumeFormat,
+        Param("File type", "NRRD and NIfTI keep the position in the patient; TIFF only the voxel "
+              "size."),
+    ] = VolumeFormat.NRRD  # fmt: skip
+    export_record: Annotated[
+        bool,
+        Param("Write the record", "A .json file beside the volume says how it was made; "
+              "'ctrestore replay' repeats it."),
+    ] = True  # fmt: skip
+
+
+NODES = (
+    NodeField("input_volume", "Volume", "The CT volume to work on. It is never changed."),
+    NodeField("denoise_roi", "Region", "A box (markups ROI); outside it the original stays.", ROI),
+    NodeField("denoise_mask", "Inside a segment of", "Restrict the work to one segment.",
+              SEGMENTATION),
+    NodeField("denoise_output", "Result", "New volume, or one of yours to be replaced."),
+    NodeField("reconstruct_stack", "Projections",
+              "A stack of X-ray views with its scan geometry."),
+    NodeField("reconstruct_like", "Same voxels as",
+              "The result gets the voxel grid of this volume."),
+    NodeField("reconstruct_roi", "Region",
+              "A box (markups ROI): only this part is reconstructed.", ROI),
+    NodeField("reconstruct_prior", "Earlier volume",
+              "A volume of the same patient, for methods that can use one (prior image)."),
+    NodeField("reconstruct_output", "Result", "New volume, or one of yours to be replaced."),
+    NodeField("scan_volume", "Volume to scan", "The volume that the virtual scanner looks at."),
+    NodeField("compare_a", "First (original)", "The volume shown first."),
+    NodeField("compare_b", "Second", "Compared with the first."),
+    NodeField("compare_c", "Third", "A further result."),
+    NodeField("compare_d", "Fourth", "A further result."),
+    NodeField("compare_line", "Profile along", "A line (markups) for the profile.", LINE),
+    NodeField("compare_roi", "Measure in", "A box (markups ROI) in even tissue.", ROI),
+    NodeField("compare_background", "Compare with",
+              "A second box (markups ROI) for the contrast-to-noise ratio.", ROI),
+    NodeField("segment_existing", "Your segmentation",
+              "A segmentation of yours to evaluate on both volumes.", SEGMENTATION),
+    NodeField("export_volume", "Volume", "The volume to write."),
+)  # fmt: skip
+"""Settings that name nodes."""
+
+
+def method_prefix(method_id: str) -> str:
+    """Return what the names of a method's parameters begin with in the parameter node."""
+    return method_id.replace("-", "_") + "__"
+
+
+SCAN_PREFIX = "scan__"
+
+
+@cache
+def all_settings() -> dict[str, Setting]:
+    """Return every setting by its name in the parameter node."""
+    out: dict[str, Setting] = {node.name: node for node in NODES}
+    out |= {field.name: field for field in fields_of(PanelSettings)}
+    out |= _prefixed(SCAN_PREFIX, ScanProtocol)
+    for method_id, restorer in all_methods().items():
+        out |= _prefixed(method_prefix(method_id), restorer.Params)
+    return out
+
+
+def _prefixed(prefix: str, params: type) -> dict[str, Setting]:
+    return {
+        prefix + field.name: dataclasses.replace(field, name=prefix + field.name)
+        for field in fields_of(params)
+    }
