@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import InputError, ResourceError, UsageError
+from ctrestorelib.core.system import available_memory_bytes
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.io.notes import Note
@@ -91,10 +92,8 @@ def check_memory(name: str, shape: Sequence[int], bytes_each: int) -> None:
     ResourceError
         If stored values and their float32 copy need more than the available memory.
     """
-    import psutil
-
     needed = math.prod(int(n) for n in shape) * (bytes_each + 4)
-    available = psutil.virtual_memory().available
+    available = available_memory_bytes()
     if needed > available:
         message = (
             f"Reading {name} needs {needed / 2**30:.1f} GiB of memory; "
@@ -130,8 +129,14 @@ def _unit_of(stored: Stored, unit: Unit | None) -> tuple[Unit, list[Note]]:
         return Unit(unit), []
     if stored.unit is not None:
         return stored.unit, []
-    found, why = guess_unit(stored.values)
-    return found, [Note("unit-guessed", f"The unit was taken to be {found.label}: {why}.")]
+    found, note = guessed_unit(stored.values)
+    return found, [note]
+
+
+def guessed_unit(values: NDArray[Any]) -> tuple[Unit, Note]:
+    """Return the likely unit of stored values, and the note that tells the person so."""
+    found, why = guess_unit(values)
+    return found, Note("unit-guessed", f"The unit was taken to be {found.label}: {why}.")
 
 
 def guess_unit(values: NDArray[Any]) -> tuple[Unit, str]:
