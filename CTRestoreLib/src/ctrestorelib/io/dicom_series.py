@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import GeometryError, InputError, ResourceError
 from ctrestorelib.core.job import Job
+from ctrestorelib.core.system import available_memory_bytes
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.io.dicom.checks import check_files
@@ -188,10 +189,8 @@ def _tilt_notes(stack: Stack, tool: Straightener | None, unit: Unit) -> list[Not
 
 
 def _check_memory(geometry: VolumeGeometry) -> None:
-    import psutil
-
     need = 4 * geometry.voxels + 16 * geometry.shape[1] * geometry.shape[2]
-    free = int(psutil.virtual_memory().available)
+    free = available_memory_bytes()
     if need > free:
         message = f"The series needs {need / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are free."
         raise ResourceError(message, hint="Close other programs, or read fewer slices.")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ctrestorelib.core.job import Job
 from ctrestorelib.core.volume import Volume
+from ctrestorelib.jobs.folder import read_request, write_result
+from ctrestorelib.jobs.identity import arrays_of, origin
 from ctrestorelib.jobs.request import JobRequest, Region
+from ctrestorelib.quality.result import plain
 from ctrestorelib.restorer.blend import blend
 from ctrestorelib.restorer.plan import Budget
 from ctrestorelib.restorer.protocol import Estimate
@@ -30,6 +34,16 @@ def execute(request: JobRequest, budget: Budget, job: Job) -> Estimate:
         estimate = _run(request, budget, job)
         return _to_unit(estimate, request)
     return _denoise(request, budget, job)
+
+
+def perform_restoration(request_path: Path, job: Job) -> None:
+    """Run the restoration that a request file describes and write its result; the worker's part."""
+    request, budget = read_request(request_path)
+    estimate = execute(request, budget, job)
+    volume = estimate.volume
+    made = origin(arrays_of(request.inputs), volume.values)
+    report = plain(dict(estimate.report))
+    write_result(request_path.parent, volume, estimate.uncertainty, report, made)
 
 
 def _run(request: JobRequest, budget: Budget, job: Job) -> Estimate:

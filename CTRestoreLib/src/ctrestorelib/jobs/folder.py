@@ -2,11 +2,11 @@
 
 Layout::
 
-    request.json   what to do; arrays by file name
+    request.json   the task, the host's process id and what to do; arrays by file name
     *.npy          inputs, written by the host, read-only in the worker
     events.jsonl   progress, warnings and the end, appended by the worker
     cancel         exists when the person wants to stop
-    result.json    the estimate, written last; result.npy and uncertainty.npy beside it
+    result.json    written last; the arrays of the result beside it
     worker.log     what libraries print; never holds patient data of ours
 """
 
@@ -16,6 +16,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import ResourceError
 from ctrestorelib.core.files import atomic_path
+from ctrestorelib.core.system import process_exists
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.geometry.projections import ProjectionKind, ProjectionSet
@@ -52,23 +55,21 @@ def create_folder() -> Path:
 
 
 def _sweep(parent: Path) -> None:
-    import psutil
-
     for folder in parent.glob(f"{PREFIX}*"):
         pid = folder.name.removeprefix(PREFIX).split("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+        if pid.isdigit() and not process_exists(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_request(folder: Path, request: JobRequest, budget: Budget) -> None:
-    """Write the inputs and ``request.json``.
+    """Write the inputs and ``request.json`` of a restoration.
 
     Raises
     ------
     ResourceError
         If the disk is full.
     """
-    try:
+    with full_disk_is_an_error():
         record = {
             "method": request.method_id,
             "params": dict(request.params),
@@ -80,9 +81,13 @@ def write_request(folder: Path, request: JobRequest, budget: Budget) -> None:
             "budget": vars(budget),
             "inputs": _write_inputs(folder, request.inputs),
         }
-        (folder / "request.json").write_text(json.dumps(record), encoding="utf-8")
-    except OSError as error:
-        raise _no_room(error) from error
+        write_task(folder, "restore", record)
+
+
+def write_task(folder: Path, task: str, record: dict[str, Any]) -> None:
+    """Write ``request.json``: the record, which task it is of, and who waits for it."""
+    record = {"task": task, "host_pid": os.getpid(), **record}
+    (folder / "request.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 def read_request(path: Path) -> tuple[JobRequest, Budget]:
@@ -103,28 +108,41 @@ def read_request(path: Path) -> tuple[JobRequest, Budget]:
 
 
 def write_result(
-    folder: Path, volume: Volume, uncertainty: Volume | None, report: dict[str, Any]
+    folder: Path,
+    volume: Volume,
+    uncertainty: Volume | None,
+    report: dict[str, Any],
+    origin: dict[str, Any],
 ) -> None:
-    """Write the estimate; ``result.json`` appears last, so its presence means all is there."""
-    try:
+    """Write the estimate and where it comes from (hashes, versions)."""
+    with full_disk_is_an_error():
         record: dict[str, Any] = {"volume": save_volume(folder, "result", volume), "report": report}
         if uncertainty is not None:
             record["uncertainty"] = save_volume(folder, "uncertainty", uncertainty)
-        with atomic_path(folder / "result.json") as temporary:
-            temporary.write_text(json.dumps(record), encoding="utf-8")
-    except OSError as error:
-        raise _no_room(error) from error
+        write_end(folder, record | origin)
+
+
+def write_end(folder: Path, record: dict[str, Any]) -> None:
+    """Write ``result.json``; it appears last and whole, so its presence means all is there."""
+    with atomic_path(folder / "result.json") as temporary:
+        temporary.write_text(json.dumps(record), encoding="utf-8")
+
+
+def read_end(folder: Path) -> dict[str, Any]:
+    """Read what :func:`write_end` wrote."""
+    record: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return record
 
 
 def read_result(folder: Path) -> tuple[Volume, Volume | None, dict[str, Any]]:
-    """Read the estimate into memory, so that the folder can go."""
-    record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    """Read the estimate into memory, so that the folder can go, and the whole record."""
+    record = read_end(folder)
     volume = load_volume(folder, record["volume"], mapped=False)
     uncertainty = record.get("uncertainty")
     return (
         volume,
         None if uncertainty is None else load_volume(folder, uncertainty, mapped=False),
-        record["report"],
+        record,
     )
 
 
@@ -158,7 +176,7 @@ def _write_inputs(folder: Path, inputs: Inputs) -> dict[str, Any]:
             save_volume(folder, f"split_{n}", v) for n, v in enumerate(inputs.split_volumes)
         ]
     if inputs.projections is not None:
-        record["projections"] = _save_projections(folder, inputs.projections)
+        record["projections"] = save_projections(folder, inputs.projections)
     if inputs.grid is not None:
         record["grid"] = inputs.grid.to_json()
     if inputs.mask is not None:
@@ -174,7 +192,7 @@ def _read_inputs(folder: Path, record: dict[str, Any]) -> Inputs:
         split_volumes=(load_volume(folder, splits[0]), load_volume(folder, splits[1]))
         if splits
         else None,
-        projections=_load_projections(folder, record["projections"])
+        projections=load_projections(folder, record["projections"])
         if "projections" in record
         else None,
         grid=VolumeGeometry.from_json(record["grid"]) if "grid" in record else None,
@@ -183,7 +201,8 @@ def _read_inputs(folder: Path, record: dict[str, Any]) -> Inputs:
     )
 
 
-def _save_projections(folder: Path, projections: ProjectionSet) -> dict[str, Any]:
+def save_projections(folder: Path, projections: ProjectionSet) -> dict[str, Any]:
+    """Save a projection set as ``projections.npy``; return its record."""
     np.save(folder / "projections.npy", projections.values, allow_pickle=False)
     return {
         "file": "projections",
@@ -194,9 +213,10 @@ def _save_projections(folder: Path, projections: ProjectionSet) -> dict[str, Any
     }
 
 
-def _load_projections(folder: Path, record: dict[str, Any]) -> ProjectionSet:
+def load_projections(folder: Path, record: dict[str, Any], *, mapped: bool = True) -> ProjectionSet:
+    """Load a projection set saved by :func:`save_projections`."""
     return ProjectionSet(
-        values=load_array(folder, record["file"]),
+        values=load_array(folder, record["file"], mapped=mapped),
         geometry=ConeBeamGeometry.from_json(record["geometry"]),
         kind=ProjectionKind(record["kind"]),
         i0=record["i0"],
@@ -204,7 +224,19 @@ def _load_projections(folder: Path, record: dict[str, Any]) -> ProjectionSet:
     )
 
 
-def _no_room(error: OSError) -> ResourceError:
-    message = f"The job's arrays cannot be written: {error.strerror or error}."
-    hint = "Free some disk space, or set CTRESTORE_JOBS to a folder on a larger disk."
-    return ResourceError(message, hint=hint)
+@contextmanager
+def full_disk_is_an_error() -> Generator[None, None, None]:
+    """Turn what the system says of a full disk into a sentence.
+
+    Raises
+    ------
+    ResourceError
+        If writing fails within the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        # NumPy says how many bytes it wrote; no person wants to know.
+        message = f"The job's arrays cannot be written: {error.strerror or 'the disk is full'}."
+        hint = "Free some disk space, or set CTRESTORE_JOBS to a folder on a larger disk."
+        raise ResourceError(message, hint=hint) from error

@@ -10,8 +10,9 @@ from ctrestorelib.core.job import Event
 from ctrestorelib.core.provenance import Provenance
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import VolumeGeometry
+from ctrestorelib.jobs.identity import identities
 from ctrestorelib.jobs.request import JobRequest
-from ctrestorelib.jobs.runner import JobResult, identities, run_job
+from ctrestorelib.jobs.runner import JobResult, run_job
 from ctrestorelib.restorer.plan import Budget
 from ctrestorelib.restorer.protocol import Inputs
 

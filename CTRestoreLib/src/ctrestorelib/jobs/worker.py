@@ -6,22 +6,31 @@ dies, it stops at the next step.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from ctrestorelib.core.errors import CTRestoreError, ResourceError
 from ctrestorelib.core.job import Event, Job
-from ctrestorelib.jobs.execute import execute
-from ctrestorelib.jobs.folder import read_request, write_result
-from ctrestorelib.quality.result import plain
+from ctrestorelib.core.system import process_exists
+from ctrestorelib.jobs.execute import perform_restoration
+from ctrestorelib.jobs.scan import perform_scan
 
 _ASK_EVERY_S = 0.05
+_FULL_DISK = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+TASKS: dict[str, Callable[[Path, Job], None]] = {
+    "restore": perform_restoration,
+    "scan": perform_scan,
+}
+"""What a worker can do, by the ``task`` of ``request.json``."""
 
 
 class EventLog:
@@ -40,11 +49,20 @@ class EventLog:
 
 
 class CancelWatch:
-    """Answers whether to stop: a ``cancel`` file is there, or the host process is gone."""
+    """Answers whether to stop: a ``cancel`` file is there, or the host process is gone.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder
+        The job folder.
+    host_pid
+        Process id of the host. The parent process can be another one: Slicer's Python is started
+        by a launcher, which outlives its host.
+    """
+
+    def __init__(self, folder: Path, host_pid: int) -> None:
         self._flag = folder / "cancel"
-        self._host = os.getppid()
+        self._host, self._parent = host_pid, os.getppid()
         self._next_look, self._answer = 0.0, False
 
     def __call__(self) -> bool:
@@ -52,8 +70,11 @@ class CancelWatch:
         now = time.monotonic()
         if not self._answer and now >= self._next_look:
             self._next_look = now + _ASK_EVERY_S
-            self._answer = self._flag.exists() or os.getppid() != self._host
+            self._answer = self._flag.exists() or self._alone()
         return self._answer
+
+    def _alone(self) -> bool:
+        return os.getppid() != self._parent or not process_exists(self._host)
 
 
 def run(request_path: Path) -> int:
@@ -61,20 +82,19 @@ def run(request_path: Path) -> int:
     folder = request_path.parent
     log = EventLog(folder)
     try:
-        request, budget = read_request(request_path)
+        record = json.loads(request_path.read_text(encoding="utf-8"))
         log({"kind": "started", "pid": os.getpid()})
-        job = Job(emit=log, is_cancelled=CancelWatch(folder), seed=request.seed)
-        estimate = execute(request, budget, job)
-        write_result(folder, estimate.volume, estimate.uncertainty, plain(dict(estimate.report)))
+        watch = CancelWatch(folder, record["host_pid"])
+        TASKS[record["task"]](request_path, Job(log, watch, seed=record["seed"]))
         log({"kind": "done"})
     except CTRestoreError as error:
         log({"kind": "error", **error.to_json()})
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the process boundary: everything must be reported
         traceback.print_exc()
-        known = _as_resource_error(error)
-        log({"kind": "error", **(known or _as_bug(error)).to_json()})
-        return (known or CTRestoreError).exit_code if known else 1
+        known = _as_resource_error(error) or _as_bug(error)
+        log({"kind": "error", **known.to_json()})
+        return known.exit_code
     return 0
 
 
@@ -83,6 +103,10 @@ def _as_resource_error(error: Exception) -> ResourceError | None:
     if isinstance(error, MemoryError) or "not enough memory" in text or "out of memory" in text:
         message = "The computer ran out of memory while restoring."
         return ResourceError(message, hint="Close other programs, or work on a smaller region.")
+    if isinstance(error, OSError) and error.errno in _FULL_DISK:
+        message = "The disk of the job folder is full."
+        hint = "Free some disk space, or set CTRESTORE_JOBS to a folder on a larger disk."
+        return ResourceError(message, hint=hint)
     return None
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ctrestorelib.core.errors import DoesNotFit, InputError
+from ctrestorelib.core.system import available_memory_bytes
 from ctrestorelib.core.volume import VolumeGeometry
 from ctrestorelib.geometry.scan import ConeBeamGeometry
 
@@ -83,13 +84,9 @@ class Budget:
     @classmethod
     def detect(cls, device: str = "cpu") -> Budget:
         """Return nine tenths of the memory that is free now, and all cores this process may use."""
-        import psutil
-
         affinity = getattr(os, "sched_getaffinity", None)
         threads = len(affinity(0)) if affinity else (os.cpu_count() or 1)
-        return cls(
-            host_bytes=int(0.9 * psutil.virtual_memory().available), threads=threads, device=device
-        )
+        return cls(int(0.9 * available_memory_bytes()), threads, device)
 
 
 @dataclass(frozen=True)
