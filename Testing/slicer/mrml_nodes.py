@@ -46,3 +46,42 @@ def ras_of(node, ijk) -> np.ndarray:
     out = [0.0, 0.0, 0.0]
     node.TransformPointToWorld(point.tolist(), out)
     return np.array(out)
+
+
+def result_of(volume, values=None, *, role="volume", uncertainty=None, **changes):
+    """Return a job's result with an honest record, without running a job."""
+    from ctrestorelib.core.provenance import InputIdentity, Provenance, array_sha256
+    from ctrestorelib.jobs.runner import JobResult
+
+    made = volume if values is None else volume.with_values(values)
+    record = Provenance(
+        method="nlm",
+        method_version="1",
+        params={"h_hu": None, "patch": 3, "fast": True},
+        inputs=(InputIdentity(role, array_sha256(volume.values), volume.shape, ("1.2.3",)),),
+        plan={"sentence": "fits"},
+        seed=7,
+        strength=0.75,
+        options={"region_kji": ((0, 2), (1, 3), (2, 4)), "mu_water_per_mm": 0.0192},
+        warnings=({"code": "unit-guessed", "text": 'The unit was "guessed" <to be> HU.'},),
+        report={"residual": float("inf"), "noise": [1.5, 2.5]},
+        output_sha256=array_sha256(made.values),
+        environment={"ctrestorelib": "0.1.0", "python": "3.12.10"},
+        seconds=1.25,
+    )
+    return JobResult(made, Provenance(**{**vars(record), **changes}), uncertainty)
+
+
+def node_ids(scene) -> set[str]:
+    """Return the ids of all nodes, but for the tree itself, which Slicer makes when asked for."""
+    nodes = scene.GetNodes()
+    every = (nodes.GetItemAsObject(n) for n in range(nodes.GetNumberOfItems()))
+    return {n.GetID() for n in every if not n.IsA("vtkMRMLSubjectHierarchyNode")}
+
+
+def reopened(context, path):
+    """Save the scene as MRB, close it and load it again."""
+    assert context.scene.WriteToMRB(str(path))
+    context.scene.Clear(0)
+    assert context.scene.ReadFromMRB(str(path))
+    return context.scene
