@@ -60,7 +60,7 @@ class TotalVariation(SlabDenoiser[TvDenoiseParams]):
         presets=PRESETS,
     )  # fmt: skip
     Params: ClassVar[type] = TvDenoiseParams
-    cost: ClassVar[SlabCost] = SlabCost("scikit-image", 0, 10, 0.5, block_slices=8)
+    cost: ClassVar[SlabCost] = SlabCost("numpy", 0, 10, 0.2, block_slices=8)
 
     def halo(self, params: TvDenoiseParams) -> int:
         """Return 0: slices are independent."""
@@ -73,7 +73,7 @@ class TotalVariation(SlabDenoiser[TvDenoiseParams]):
 
         def work(slab: Floats, first: int, last: int) -> Floats:
             def one(k: int) -> Floats:
-                return _filter_slice(slab[k], weight, params.iterations)
+                return chambolle(slab[k], weight, params.iterations)
 
             return each_slice(one, first, last, threads)
 
@@ -85,12 +85,48 @@ def automatic_weight(grain: float) -> float:
     return float(WEIGHT * np.sqrt(grain))
 
 
-def _filter_slice(plane: Floats, weight: float, iterations: int) -> Floats:
-    from skimage.restoration import denoise_tv_chambolle
+def chambolle(plane: Floats, weight: float, iterations: int) -> Floats:
+    """Return the image that has the least total variation while staying close to ``plane``.
 
-    # eps=0: a stop that depends on the image would make results depend on where it is cut.
-    restored = denoise_tv_chambolle(plane, weight=weight, eps=0.0, max_num_iter=iterations)
-    return np.asarray(restored, dtype=np.float32)
+    Minimises ``TV(u) + |u - plane|^2 / (2 weight)`` by Chambolle's iteration for the dual field
+    (2004), always the same number of steps: a stop that depends on the image would make results
+    depend on where it is cut.
+
+    Parameters
+    ----------
+    plane
+        Noisy slice ``[j, i]``.
+    weight
+        Weight of the total variation; more is smoother.
+    iterations
+        How often the restored image is computed; at least 1.
+    """
+    down, right = np.zeros_like(plane), np.zeros_like(plane)  # the dual field
+    slope_down, slope_right = np.zeros_like(plane), np.zeros_like(plane)
+    step = np.float32(0.25)
+    for _ in range(iterations - 1):
+        restored = _minus_divergence(plane, down, right)
+        np.subtract(restored[1:], restored[:-1], out=slope_down[:-1])
+        np.subtract(restored[:, 1:], restored[:, :-1], out=slope_right[:, :-1])
+        length = slope_down * slope_down
+        length += slope_right * slope_right
+        np.sqrt(length, out=length)
+        length *= step / np.float32(weight)
+        length += 1
+        down -= step * slope_down
+        down /= length
+        right -= step * slope_right
+        right /= length
+    return _minus_divergence(plane, down, right)
+
+
+def _minus_divergence(plane: Floats, down: Floats, right: Floats) -> Floats:
+    """Return the plane minus the divergence of the dual field, which is the restored image."""
+    out = plane - down
+    out -= right
+    out[1:] += down[:-1]
+    out[:, 1:] += right[:, :-1]
+    return out
 
 
 RESTORER = TotalVariation()

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ctrestorelib.core.errors import InputError
+
 Array = Any
 
 
@@ -31,12 +33,20 @@ def array_threads(threads: int) -> Generator[None, None, None]:
 
 
 def namespace(x: Array) -> Any:
-    """Return the array library of ``x`` (numpy, or torch through its Array API layer)."""
+    """Return the array library of ``x``, numpy or torch, for what both spell alike.
+
+    Raises
+    ------
+    InputError
+        If it is an array of neither.
+    """
     if isinstance(x, np.ndarray):
         return np
-    from array_api_compat import array_namespace
-
-    return array_namespace(x)
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(x, torch.Tensor):
+        message = f"Expected a NumPy array or a torch tensor; got {type(x).__name__}."
+        raise InputError(message, hint="Convert it with numpy.asarray first.")
+    return torch
 
 
 def clip_below(x: Array, low: float) -> Array:

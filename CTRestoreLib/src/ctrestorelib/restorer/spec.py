@@ -38,6 +38,10 @@ _MISSING = {
 }
 
 
+_PIP_NAMES = {"pywt": "PyWavelets", "skimage": "scikit-image"}
+"""What to install for a package whose import name is another."""
+
+
 @enum.unique
 class Maturity(str, enum.Enum):
     """How far a method can be trusted to behave."""
@@ -72,7 +76,7 @@ class Needs:
         lacking = [_MISSING[r] for r in self.required if r not in have]
         if lacking:
             return f"Needs {' and '.join(lacking)}."
-        absent = [p for p in self.packages if not _importable(p)]
+        absent = [_PIP_NAMES.get(p, p) for p in self.packages if not _importable(p)]
         if absent:
             return f"Needs the Python package {' and '.join(absent)}, which is not installed."
         if views is not None and views < self.min_views:
