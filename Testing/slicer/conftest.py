@@ -9,11 +9,17 @@ os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkOSOpenGLRenderWindow")
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import importlib.util
+import sys
+from pathlib import Path
 
 import pytest
 
 _ABSENT = [p for p in ("slicer", "trame_slicer") if importlib.util.find_spec(p) is None]
 collect_ignore_glob = ["test_*.py"] if _ABSENT else []
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from bench.fixtures import bench, slicer_bench  # noqa: E402, F401
 
 
 def pytest_report_header():
