@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from ctrestorelib.core.errors import GeometryError, InputError
 from ctrestorelib.core.volume import VolumeGeometry
-from ctrestorelib.quality.segment_overlap import GridMask, count_islands, segment_overlap
+from ctrestorelib.quality.segment_overlap import GridMask, count_islands, lookup, segment_overlap
 from ctrestorelib.quality.surface_elements import bounding_box, surface_elements
 
 
@@ -250,3 +250,22 @@ def test_sampling_a_large_surface_changes_little(monkeypatch):
     exact = numbers(one, two)
     monkeypatch.setattr(module, "MOST_ELEMENTS", 1000)
     assert_allclose(numbers(one, two), exact, rtol=0.04)
+
+
+@pytest.mark.parametrize("geometry", GRIDS)
+def test_looking_up_a_segment_gives_the_same_ball_on_another_grid(geometry):
+    seen = lookup(ball(grid((80, 80, 80), (0.3,) * 3, turn=4), 8), geometry)
+    drawn = ball(geometry, 8).inside
+    assert seen.shape == geometry.shape
+    assert np.count_nonzero(seen ^ drawn) < 0.06 * np.count_nonzero(drawn)
+    inner = ball(geometry, 7.5).inside
+    assert seen[inner].all()
+    assert not seen[~ball(geometry, 8.5).inside].any()
+
+
+def test_beyond_its_grid_there_is_no_segment():
+    small = grid((4, 4, 4))
+    full = GridMask(np.ones(small.shape, dtype=bool), small)
+    seen = lookup(full, grid((10, 12, 14)))
+    assert seen.sum() == 64
+    assert bounding_box(seen) == (slice(3, 7), slice(4, 8), slice(5, 9))

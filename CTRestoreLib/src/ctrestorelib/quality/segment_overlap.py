@@ -114,6 +114,25 @@ def count_islands(inside: Mask) -> int:
     return 0 if box is None else int(label(inside[box])[1])
 
 
+def lookup(segment: GridMask, geometry: VolumeGeometry) -> Mask:
+    """Return which voxel centres of another grid lie in a segment, ``[k, j, i]``.
+
+    The value of the nearest voxel counts; outside the segment's grid there is no segment.
+    """
+    if segment.geometry.matches(geometry):
+        return segment.inside
+    from scipy.ndimage import affine_transform
+
+    # scipy maps output indices (k, j, i) to input indices: the same affine with both axes turned.
+    step = segment.geometry.lps_to_ijk @ geometry.ijk_to_lps
+    matrix, offset = step[:3, :3][::-1, ::-1], step[:3, 3][::-1]
+    bits = segment.inside.view(np.uint8)
+    found: Mask = affine_transform(
+        bits, matrix, offset, geometry.shape, order=0, mode="grid-constant", cval=0
+    ).view(np.bool_)
+    return found
+
+
 def segment_overlap(first: GridMask, second: GridMask) -> SegmentOverlap:
     """Compare a second segment with a first; what is not defined says why.
 

@@ -1,0 +1,1 @@
+"""Segmentation beside restoration: thresholds, comparison, surfaces, hand-over (layer: mrml)."""
