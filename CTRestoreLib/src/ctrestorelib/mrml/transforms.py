@@ -52,9 +52,9 @@ def require_linear(node: Node) -> None:
         return
     message = (
         f"{node.GetName()} lies under the transform {parent.GetName()}, which warps space: "
-        "its voxels form no regular grid in the world."
+        "in the world it is no longer a regular grid or box."
     )
-    hint = "Harden it in the Transforms module (on a copy of the volume), or remove the transform."
+    hint = "Harden it in the Transforms module (on a copy), or remove the transform."
     raise GeometryError(message, hint=hint)
 
 
