@@ -83,7 +83,7 @@ def _check_classes(root, path):
         name = element.get("class")
         if name in known and name not in custom:
             refuse("ui", f"{path}: {name} is used, but not declared under <customwidgets>")
-        if name not in known and not hasattr(QtWidgets, name):
+        if name not in known and name != "Line" and not hasattr(QtWidgets, name):
             refuse("ui", f"{path}: unknown widget class {name}")
 
 
@@ -122,6 +122,9 @@ def _check_properties(root, objects, path):
             refuse("ui", f"{path}: Qt did not make {element.get('name')}")
         for prop in element.findall("property"):
             name = prop.get("name")
+            if name == "buddy" and element.get("class") == "QLabel":
+                _check_buddy(prop, objects, path)
+                continue
             known = found.metaObject().indexOfProperty(name) >= 0
             if not known and prop.get("stdset") != "0":
                 where = f"{element.get('class')} {element.get('name')}"
@@ -130,6 +133,13 @@ def _check_properties(root, objects, path):
         for prop in element.findall("property"):
             if prop.get("name") not in LAYOUT_PROPERTIES:
                 refuse("ui", f"{path}: a layout has no property {prop.get('name')!r}")
+
+
+def _check_buddy(prop, objects, path):
+    """Designer's `buddy` is no Qt property: it names the widget that the label's key reaches."""
+    name = prop.findtext("cstring")
+    if name not in objects:
+        refuse("ui", f"{path}: a label's buddy {name!r} does not exist")
 
 
 def _wire(connection, objects, path):
