@@ -22,10 +22,12 @@ from ctrestorelib.core.errors import (
     UsageError,
 )
 from ctrestorelib.core.job import Job
+from ctrestorelib.core.provenance import array_sha256, environment
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.jobs.execute import execute
 from ctrestorelib.jobs.folder import PREFIX, create_folder
+from ctrestorelib.jobs.identity import identities
 from ctrestorelib.jobs.request import JobRequest
 from ctrestorelib.jobs.runner import RunningJob, run_job
 from ctrestorelib.restorer.plan import Budget
@@ -70,6 +72,28 @@ def test_a_child_process_gives_what_the_method_gives(small_ct, jobs_folder):
     assert events[0]["kind"] == "started"
     assert events[-1]["kind"] == "done"
     assert list(jobs_folder.iterdir()) == []
+
+
+def test_a_mapped_result_is_the_same_and_cannot_be_written_to(small_ct, jobs_folder):
+    with RunningJob(JobRequest("bilateral", Inputs(volume=small_ct), budget=BUDGET)) as job:
+        mapped, plain = job.result(mapped=True), job.result()
+        assert not mapped.volume.values.flags.writeable
+        assert plain.volume.values.flags.writeable
+        np.testing.assert_array_equal(mapped.volume.values, plain.volume.values)
+        del mapped
+    assert list(jobs_folder.iterdir()) == []
+
+
+def test_the_worker_stamps_what_the_host_would(small_ct, jobs_folder):
+    mask = small_ct.values > 0
+    inputs = Inputs(volume=small_ct, mask=mask)
+    request = JobRequest("bilateral", inputs, budget=BUDGET, sop_instance_uids=("1.2", "1.3"))
+    made = run_job(request)
+    assert made.provenance.inputs == identities(request)
+    assert [i.role for i in made.provenance.inputs] == ["volume", "mask"]
+    assert made.provenance.inputs[0].sop_instance_uids == ("1.2", "1.3")
+    assert made.provenance.output_sha256 == array_sha256(made.volume.values)
+    assert made.provenance.environment == environment()
 
 
 def test_cancel_ends_the_worker_and_leaves_nothing(jobs_folder):

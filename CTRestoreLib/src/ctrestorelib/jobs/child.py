@@ -67,8 +67,14 @@ class ChildTask(ABC, Generic[R]):
         """Write ``request.json`` and the arrays it names into the job folder."""
 
     @abstractmethod
-    def result(self) -> R:
+    def result(self, *, mapped: bool = False) -> R:
         """Return the result of a finished task, waiting for its end.
+
+        Parameters
+        ----------
+        mapped
+            Leave the values in the job folder's file: read-only, at no cost in time or memory. For
+            a host that copies them elsewhere at once. Drop the result before :meth:`close`.
 
         Raises
         ------

@@ -134,14 +134,16 @@ def read_end(folder: Path) -> dict[str, Any]:
     return record
 
 
-def read_result(folder: Path) -> tuple[Volume, Volume | None, dict[str, Any]]:
-    """Read the estimate into memory, so that the folder can go, and the whole record."""
+def read_result(
+    folder: Path, *, mapped: bool = False
+) -> tuple[Volume, Volume | None, dict[str, Any]]:
+    """Read the estimate (into memory, so that the folder can go) and the whole record."""
     record = read_end(folder)
-    volume = load_volume(folder, record["volume"], mapped=False)
+    volume = load_volume(folder, record["volume"], mapped=mapped)
     uncertainty = record.get("uncertainty")
     return (
         volume,
-        None if uncertainty is None else load_volume(folder, uncertainty, mapped=False),
+        None if uncertainty is None else load_volume(folder, uncertainty, mapped=mapped),
         record,
     )
 

@@ -51,8 +51,14 @@ class RunningJob(ChildTask[JobResult]):
         self.request = replace(request, budget=self.budget)
         super().__init__(self.request.plan())
 
-    def result(self) -> JobResult:
+    def result(self, *, mapped: bool = False) -> JobResult:
         """Return the result of a finished job, waiting for its end.
+
+        Parameters
+        ----------
+        mapped
+            Leave the values in the job folder's file: read-only, at no cost in time or memory. For
+            a host that copies them elsewhere at once. Drop the result before :meth:`close`.
 
         Raises
         ------
@@ -62,7 +68,7 @@ class RunningJob(ChildTask[JobResult]):
             What the worker reported, or :class:`ResourceError` if it died without a word.
         """
         self._wait_until_done()
-        volume, uncertainty, record = read_result(self.folder)
+        volume, uncertainty, record = read_result(self.folder, mapped=mapped)
         return JobResult(volume, self._provenance(record), uncertainty)
 
     def _write_request(self) -> None:

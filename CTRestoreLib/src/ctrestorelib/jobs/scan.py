@@ -107,8 +107,14 @@ class RunningScan(ChildTask[ScanResult]):
         self.request = replace(request, budget=request.budget or Budget.detect())
         super().__init__(self.request.plan())
 
-    def result(self) -> ScanResult:
+    def result(self, *, mapped: bool = False) -> ScanResult:
         """Return the projections of a finished scan, waiting for its end.
+
+        Parameters
+        ----------
+        mapped
+            Leave the values in the job folder's file: read-only, at no cost in time or memory. For
+            a host that copies them elsewhere at once. Drop the result before :meth:`close`.
 
         Raises
         ------
@@ -119,7 +125,7 @@ class RunningScan(ChildTask[ScanResult]):
         """
         self._wait_until_done()
         found = read_end(self.folder)
-        projections = load_projections(self.folder, found["projections"], mapped=False)
+        projections = load_projections(self.folder, found["projections"], mapped=mapped)
         return ScanResult(projections, self._record(found))
 
     def _write_request(self) -> None:
