@@ -1,0 +1,161 @@
+"""Real slice views in memory, arranged as a layout says: what the desktop does, for the tests."""
+
+from __future__ import annotations
+
+import ctypes.util
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+import vtk
+from trame_slicer.views import DirectViewFactory, SliceView, ViewLayoutDefinition, ViewType
+from vtk.util.numpy_support import vtk_to_numpy
+
+OSMESA = ctypes.util.find_library("OSMesa") or ctypes.util.find_library("OSMesa32")
+NO_OSMESA = "real view pixels need libOSMesa (Debian: libosmesa6)"
+
+
+@dataclass
+class Handle:
+    """A slice view as `ctrestorelib.mrml.comparison.host.SliceViewHandle` wants it."""
+
+    view: SliceView
+
+    @property
+    def node(self):
+        return self.view.get_view_node()
+
+    @property
+    def composite(self):
+        return self.view._logic.GetSliceCompositeNode()
+
+    @property
+    def logic(self):
+        return self.view._logic
+
+    @property
+    def renderer(self):
+        return self.view.renderer()
+
+    @property
+    def render_window(self):
+        return self.view.render_window()
+
+    @property
+    def interactor(self):
+        return self.view.interactor()
+
+
+class ViewHost:
+    """Views of one scene; a layout splits `size` pixels among them.
+
+    Slice views are made before the layout is chosen: a slice logic only takes a slice node that it
+    adds to the scene itself.
+    """
+
+    def __init__(self, app, size=(640, 320)):
+        self.app = app
+        self.size = size
+        self.logic = slicer.vtkMRMLLayoutLogic()
+        self.logic.SetMRMLScene(app.scene)
+        self.handles = {}
+        self.rectangles = {}
+        self.factory = DirectViewFactory(do_render_offscreen=True)
+
+    @property
+    def layout_node(self):
+        return self.logic.GetLayoutNode()
+
+    def layout(self):
+        return self.layout_node.GetViewArrangement()
+
+    def set_layout(self, layout_id):
+        xml = self.layout_node.GetLayoutDescription(layout_id)
+        self.rectangles = {}
+        if xml:
+            root = ET.fromstring(xml)
+            _place(root, (0, 0, *self.size), self.rectangles)
+            for view in root.iter("view"):
+                if view.get("class") == "vtkMRMLSliceNode":
+                    self._open(view)
+        self.layout_node.SetViewArrangement(layout_id)
+        for tag, (_x, _y, width, height) in self.rectangles.items():
+            if tag in self.handles:
+                self.handles[tag].view.update_size(width, height)
+                self.handles[tag].view._update_slice_size()
+
+    def slice_view(self, tag):
+        return self.handles.get(tag) if tag in self.rectangles else None
+
+    def resize(self, size):
+        self.size = size
+        self.set_layout(self.layout())
+
+    def _open(self, element):
+        tag = element.get("singletontag")
+        if tag in self.handles:
+            return
+        definition = ViewLayoutDefinition.from_xml(ET.tostring(element).decode())
+        assert definition.view_type is ViewType.SLICE_VIEW
+        view = self.factory.create_view(definition, self.app.scene, self.app.app_logic)
+        # Drawn when grabbed, not at every change of a node; and without costly smooth edges.
+        view.set_render_blocked(True)
+        view.render_window().SetMultiSamples(0)
+        self.handles[tag] = Handle(view)
+
+    def grab(self, tag):
+        """Return the pixels of one view, rows from the top, `[row, column, rgb]`."""
+        return grab(self.handles[tag].render_window)
+
+    def picture(self, others=None):
+        """Return the whole window; `others` draws views that are no slices: f(tag, size)."""
+        width, height = self.size
+        canvas = np.full((height, width, 3), 60, np.uint8)
+        for tag, (x, y, w, h) in self.rectangles.items():
+            if tag in self.handles:
+                canvas[y : y + h, x : x + w] = self.grab(tag)
+            elif others is not None:
+                canvas[y : y + h, x : x + w] = others(tag, (w, h))
+        return canvas
+
+
+def grab(window):
+    window.Render()
+    image = vtk.vtkImageData()
+    slicer.vtkMRMLLayerDisplayableManager.RenderWindowBufferToImage(window, image)
+    width, height, _ = image.GetDimensions()
+    flat = vtk_to_numpy(image.GetPointData().GetScalars())
+    return flat.reshape(height, width, -1)[::-1, :, :3].copy()
+
+
+def _place(element, box, out, gap=2):
+    """Give every view below `element` its rectangle (x, y, width, height) of `box`."""
+    if element.tag == "view":
+        out[element.get("singletontag")] = box
+        return
+    items = list(element)
+    sizes = [int(item.get("splitSize", "1")) for item in items]
+    x, y, width, height = box
+    flat = element.get("type") == "horizontal"
+    free = (width if flat else height) - gap * (len(items) - 1)
+    at = x if flat else y
+    for item, size in zip(items, sizes, strict=True):
+        part = free * size // sum(sizes)
+        inner = (at, y, part, height) if flat else (x, at, width, part)
+        _place(item[0], inner, out, gap)
+        at += part + gap
+
+
+_HOSTS = []
+
+
+def shared_host(app, size=(640, 320)):
+    """Return the one host of the test run: a scene's slice nodes outlive its closing."""
+    if not _HOSTS:
+        _HOSTS.append(ViewHost(app))
+    host = _HOSTS[0]
+    host.size = size
+    host.layout_node.SetViewArrangement(3)
+    host.rectangles = {}
+    return host
