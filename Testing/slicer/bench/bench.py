@@ -203,6 +203,7 @@ class Bench:
         self.unload_module()
         self.scene.Clear(0)
         self.testing = False
+        self.window.resize(1280, 800)
         self.layout_manager.setLayout(3)
         slicer.app.userSettings().clear()
         self.pump()

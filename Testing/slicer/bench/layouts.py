@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from contextlib import suppress
 
 import slicer
 import vtk
@@ -10,7 +11,7 @@ from PySide6.QtCore import Property, QObject, Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 from .charts import PlotWidget, TableWidget
-from .report import refuse
+from .report import BenchError, refuse
 from .view_widgets import SliceWidget, ThreeDWidget
 
 _VIEWS = {
@@ -40,7 +41,7 @@ class qSlicerLayoutManager(QObject):
         self._top: QWidget | None = None
         self._built = ""
         node = self._logic.GetLayoutNode()
-        node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._rebuild)
+        node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_modified)
         core.scene.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, self._after_close)
 
     # ----- what Slicer's manager offers
@@ -119,14 +120,17 @@ class qSlicerLayoutManager(QObject):
         self._built = ""
         self._rebuild()
 
-    def _rebuild(self, *_):
+    def _on_modified(self, *_):
+        with suppress(BenchError):  # it is in the list of problems
+            self._rebuild()
+
+    def _rebuild(self):
         """Put the views of the current layout into new splitters."""
         if self._core.scene.IsClosing():
             return
         text = self._logic.GetLayoutNode().GetCurrentLayoutDescription()
         if not text or text == self._built:
             return
-        self._built = text
         root = ET.fromstring(text)
         for view in self._views.values():
             view.setParent(None)
@@ -138,10 +142,9 @@ class qSlicerLayoutManager(QObject):
             former.deleteLater()
         self._viewport.layout().addWidget(self._top)
         for key, view in self._views.items():
-            view.setVisible(key in self._shown)
-            node = view._node
-            if hasattr(node, "SetMappedInLayout"):
-                node.SetMappedInLayout(key in self._shown)
+            if hasattr(view._node, "SetMappedInLayout"):
+                view._node.SetMappedInLayout(key in self._shown)
+        self._built = text
         self.layoutChanged.emit(self._layout())
 
     def _make(self, layout):
@@ -202,4 +205,14 @@ class qSlicerLayoutManager(QObject):
         view = self._views[kind, tag]
         if hasattr(view, "restyle"):
             view.restyle()
-        return view
+        return _held(view)
+
+
+def _held(view):
+    """Return a new holder of a view: a tab hides the holder, the view itself stays shown."""
+    holder = QWidget()
+    column = QVBoxLayout(holder)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.addWidget(view)
+    view.show()
+    return holder

@@ -22,6 +22,7 @@ STAND_IN = "_bench_stand_in"
 _plain_get = QObject.__getattribute__
 _folders: list[Path] = []
 _names: dict[str, bool] = {}
+_by_name: set[str] = set()
 _installed: list[bool] = []
 
 
@@ -33,6 +34,7 @@ def speak_in(folder) -> None:
 
 def speak(name: str) -> None:
     """Give PythonQt's rules to one module by name."""
+    _by_name.add(name)
     _names[name] = True
 
 
@@ -47,7 +49,8 @@ def _speaks(depth: int = 2) -> bool:
     if name not in _names:
         file = names.get("__file__")
         path = Path(file).resolve() if file else None
-        _names[name] = bool(path) and any(f in path.parents for f in _folders)
+        inside = bool(path) and any(f in path.parents for f in _folders)
+        _names[name] = inside or name in _by_name
     return _names[name]
 
 
@@ -122,11 +125,14 @@ class Signal:
 
 
 def _connect(obj):
-    def connect(signature, slot):
-        most = None if "(" not in signature else _argument_count(signature)
-        if most is None:
+    def connect(signature, *rest):
+        if len(rest) != 1 or signature[:1].isdigit():
+            # PySide6's own C++ asks here, in the name of the caller (QTimer.singleShot does)
+            return _plain_get(obj, "connect")(signature, *rest)
+        if "(" not in signature:
             refuse("signal", f"{signature!r} is no signature; write for example 'clicked(bool)'")
-        return connect_slot(obj, signal_of(obj, signature), slot, most)
+        most = _argument_count(signature)
+        return connect_slot(obj, signal_of(obj, signature), rest[0], most)
 
     return connect
 

@@ -42,6 +42,7 @@ class _BenchSliceView(SliceView):
         if node is None or self._view_node is not None:
             super().set_scene(scene)
             return
+        self._event_observer.UpdateObservation(None, scene, scene.EndCloseEvent)
         self._scene = scene
         self._logic.SetMRMLScene(scene)
         self._logic.SetSliceNode(node)
@@ -56,6 +57,7 @@ class _BenchThreeDView(ThreeDView):
         if node is None or self._view_node is not None:
             super().set_scene(scene)
             return
+        self._event_observer.UpdateObservation(None, scene, scene.EndCloseEvent)
         self._scene = scene
         self._logic.SetMRMLScene(scene)
         self.set_view_node(node)
@@ -104,6 +106,8 @@ class ViewCanvas(QWidget):
     def resizeEvent(self, event):
         super().resizeEvent(event)
         self.view.update_size(self.width(), self.height())
+        if isinstance(self.view, SliceView):
+            self.view._update_slice_size()  # VTK 9.6 sends no WindowResizeEvent to interactors
         self._scheduler.schedule_render()
 
     def paintEvent(self, _event):
