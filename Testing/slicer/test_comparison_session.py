@@ -12,7 +12,6 @@ import vtk
 
 sys.path.insert(0, str(Path(__file__).parent))
 import view_host
-from trame_slicer.views import ViewLayoutDefinition
 
 from ctrestorelib.core.errors import CTRestoreError, InputError, UsageError
 from ctrestorelib.core.units import Unit
@@ -69,15 +68,11 @@ def centre(host, tag):
 
 
 @pytest.fixture
-def red(slicer_app, context, host):
+def red(context, host):
     """Return the person's own Red view, showing a volume of theirs off the middle."""
-    if "Red" not in host.handles:
-        definition = ViewLayoutDefinition.axial_view()
-        view = host.factory.create_view(definition, slicer_app.scene, slicer_app.app_logic)
-        view.set_render_blocked(True)
-        view.update_size(200, 160)
-        host.handles["Red"] = view_host.Handle(view)
     handle = host.handles["Red"]
+    handle.view.update_size(200, 160)
+    handle.logic.ResizeSliceNode(200, 160)
     own = add(context, "own", 50.0)
     handle.composite.SetBackgroundVolumeID(own.GetID())
     handle.composite.SetDoPropagateVolumeSelection(1)

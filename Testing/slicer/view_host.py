@@ -51,17 +51,18 @@ class ViewHost:
     """Views of one scene; a layout splits `size` pixels among them.
 
     Slice views are made before the layout is chosen: a slice logic only takes a slice node that it
-    adds to the scene itself.
+    adds to the scene itself. Red, Slicer's own, is there from the start.
     """
 
     def __init__(self, app, size=(640, 320)):
         self.app = app
         self.size = size
-        self.logic = slicer.vtkMRMLLayoutLogic()
-        self.logic.SetMRMLScene(app.scene)
         self.handles = {}
         self.rectangles = {}
         self.factory = DirectViewFactory(do_render_offscreen=True)
+        self._open(ViewLayoutDefinition.axial_view())
+        self.logic = slicer.vtkMRMLLayoutLogic()
+        self.logic.SetMRMLScene(app.scene)
 
     @property
     def layout_node(self):
@@ -78,7 +79,7 @@ class ViewHost:
             _place(root, (0, 0, *self.size), self.rectangles)
             for view in root.iter("view"):
                 if view.get("class") == "vtkMRMLSliceNode":
-                    self._open(view)
+                    self._open(ViewLayoutDefinition.from_xml(ET.tostring(view).decode()))
         self.layout_node.SetViewArrangement(layout_id)
         for tag, (_x, _y, width, height) in self.rectangles.items():
             if tag in self.handles:
@@ -92,11 +93,10 @@ class ViewHost:
         self.size = size
         self.set_layout(self.layout())
 
-    def _open(self, element):
-        tag = element.get("singletontag")
+    def _open(self, definition):
+        tag = definition.singleton_tag
         if tag in self.handles:
             return
-        definition = ViewLayoutDefinition.from_xml(ET.tostring(element).decode())
         assert definition.view_type is ViewType.SLICE_VIEW
         view = self.factory.create_view(definition, self.app.scene, self.app.app_logic)
         # Drawn when grabbed, not at every change of a node; and without costly smooth edges.
