@@ -71,7 +71,7 @@ def distance_surface(
         node.SetAttribute(ATTRIBUTE, "1")
         node.SetAndObserveMesh(mesh)
         node.SetDescription(f"{names[0]}: distance from {names[1]}, outside positive, in mm")
-        _show(node, colours, range_mm)
+        _show(context, node, colours, range_mm)
     return node
 
 
@@ -94,14 +94,18 @@ def with_distance(mesh: Any, reference: Any) -> Any:
     return out
 
 
-def _show(node: Node, colours: Node, range_mm: float) -> None:
-    node.CreateDefaultDisplayNodes()
+def _show(context: SceneContext, node: Node, colours: Node, range_mm: float) -> None:
     display = node.GetDisplayNode()
+    # A new display node is complete before views see it: they warn of one without a range.
+    new = display is None
+    display = slicer.vtkMRMLModelDisplayNode() if new else display
     display.SetAndObserveColorNodeID(colours.GetID())
     display.SetActiveScalarName(ARRAY)
     display.SetScalarVisibility(True)
     display.SetScalarRangeFlag(slicer.vtkMRMLDisplayNode.UseManualScalarRange)
     display.SetScalarRange(-range_mm, range_mm)
+    if new:
+        node.SetAndObserveDisplayNodeID(context.scene.AddNode(display).GetID())
 
 
 def _own(context: SceneContext, class_name: str, attribute: str) -> Node | None:
@@ -114,7 +118,8 @@ def _own(context: SceneContext, class_name: str, attribute: str) -> Node | None:
 
 def _colours(context: SceneContext) -> Node:
     """Add a diverging colour table: blue, white, red."""
-    node = context.new_node("vtkMRMLColorTableNode", "CTRestore distance")
+    node = slicer.vtkMRMLColorTableNode()
+    node.SetName(context.scene.GenerateUniqueName("CTRestore distance"))
     node.SetAttribute(_COLOURS_ATTRIBUTE, "1")
     node.SetTypeToUser()
     node.SetNumberOfColors(_STEPS)
@@ -125,4 +130,4 @@ def _colours(context: SceneContext) -> Node:
             (1 - abs(at)) * z + abs(at) * e for z, e in zip(_ZERO, end, strict=True)
         )
         node.SetColor(n, f"{at:+.2f}", red, green, blue, 1.0)
-    return node
+    return context.scene.AddNode(node)  # complete: views look at it at once

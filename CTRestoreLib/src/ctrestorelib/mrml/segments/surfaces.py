@@ -12,14 +12,14 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from ctrestorelib.core.errors import InputError, UsageError
 from ctrestorelib.mrml.scene import Node
-from ctrestorelib.mrml.segments.labelmaps import LABELMAP, SURFACE, own_copy, segment_of
+from ctrestorelib.mrml.segments.labelmaps import LABELMAP, SURFACE, mask_of, own_copy, segment_of
 
 SMOOTHING = "Smoothing factor"
 DECIMATION = "Decimation factor"
 """Slicer's own names of the conversion parameters."""
 
-FIRST_OPACITY = 0.5
-"""The first surface is seen through, so that the others show inside and outside of it."""
+OUTER_OPACITY = 0.5
+"""The largest surface is seen through, so that the others show inside of it too."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def surface_of(
 
 
 def show_surfaces(segmentation: Node, segment_ids: Sequence[str]) -> None:
-    """Show segments as closed surfaces in the 3D views, the first one half transparent.
+    """Show segments as closed surfaces in the 3D views, the largest of several half transparent.
 
     Colours are those of the segments; which other segments are shown does not change.
 
@@ -124,19 +124,18 @@ def show_surfaces(segmentation: Node, segment_ids: Sequence[str]) -> None:
     InputError
         If a segment is gone.
     """
-    for segment_id in segment_ids:
-        segment_of(segmentation, segment_id)
+    size = {s: int(mask_of(segmentation, s).inside.sum()) for s in segment_ids}
     segmentation.CreateClosedSurfaceRepresentation()
     segmentation.CreateDefaultDisplayNodes()
     display = segmentation.GetDisplayNode()
     display.SetPreferredDisplayRepresentationName3D(SURFACE)
     display.SetVisibility(True)
     display.SetVisibility3D(True)
-    for n, segment_id in enumerate(segment_ids):
+    outer = max(size, key=lambda s: size[s]) if len(size) > 1 else None
+    for segment_id in segment_ids:
         display.SetSegmentVisibility(segment_id, True)
         display.SetSegmentVisibility3D(segment_id, True)
-        see_through = n == 0 and len(segment_ids) > 1
-        display.SetSegmentOpacity3D(segment_id, FIRST_OPACITY if see_through else 1.0)
+        display.SetSegmentOpacity3D(segment_id, OUTER_OPACITY if segment_id == outer else 1.0)
 
 
 def check_mesh(mesh: Any) -> MeshCheck:
