@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from PySide6.QtCore import Property, QFileInfo, QSize, Qt, Signal
+from PySide6.QtCore import Property, QEvent, QFileInfo, QSize, Qt, Signal
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -41,6 +41,21 @@ class _Folds:
                 child.setProperty("_bench_folded", False)
                 child.show()
         self.updateGeometry()
+
+    def _adopt(self, event):
+        """Fold a child that is added while folded, now and when it is shown later."""
+        child = event.child()
+        if not event.added() or not isinstance(child, QWidget):
+            return
+        child.installEventFilter(self)
+        if not self.isChecked():
+            child.setProperty("_bench_folded", True)
+            child.hide()
+
+    def _keep_folded(self, child, event):
+        if event.type() == QEvent.Type.ShowToParent and not self.isChecked():
+            child.setProperty("_bench_folded", True)
+            child.hide()
 
 
 class ctkCollapsibleButton(QAbstractButton, _Folds):
@@ -99,11 +114,12 @@ class ctkCollapsibleButton(QAbstractButton, _Folds):
         return super().event(event)
 
     def childEvent(self, event):
-        child = event.child()
-        if event.added() and isinstance(child, QWidget) and not self.isChecked():
-            child.setProperty("_bench_folded", True)
-            child.hide()
+        self._adopt(event)
         super().childEvent(event)
+
+    def eventFilter(self, child, event):
+        self._keep_folded(child, event)
+        return False
 
     def paintEvent(self, _event):
         paint = QPainter(self)
@@ -151,13 +167,14 @@ class ctkCollapsibleGroupBox(QGroupBox, _Folds):
     collapsedHeight, setCollapsedHeight = stored(int, "collapsedHeight", 14)
 
     def childEvent(self, event):
-        child = event.child()
-        if event.added() and isinstance(child, QWidget):
-            child.setEnabled(True)
-            if not self.isChecked():
-                child.setProperty("_bench_folded", True)
-                child.hide()
+        self._adopt(event)
         super().childEvent(event)
+        if event.added() and isinstance(event.child(), QWidget):
+            event.child().setEnabled(True)  # an unchecked QGroupBox would grey it
+
+    def eventFilter(self, child, event):
+        self._keep_folded(child, event)
+        return False
 
 
 class ctkPathLineEdit(QWidget):

@@ -46,15 +46,17 @@ class NodeFilter:
         return True
 
 
-def while_alive(owner, function):
-    """Return an observer that is silent once Qt has deleted `owner`."""
+def while_alive(owner, function, *, with_node: bool = False):
+    """Return an observer that is silent once Qt has deleted `owner`.
 
-    @vtk.calldata_type(vtk.VTK_OBJECT)
-    def call(sender, event, data=None):
+    `with_node` is for events that carry a node; reading what another event carries as one crashes.
+    """
+
+    def call(sender, event, *data):
         if isValid(owner):
-            function(sender, event, *(() if data is None else (data,)))
+            function(sender, event, *data)
 
-    return call
+    return vtk.calldata_type(vtk.VTK_OBJECT)(call) if with_node else call
 
 
 class SceneWatch:
@@ -77,16 +79,16 @@ class SceneWatch:
         if scene is None:
             return
         events = vtkMRMLScene
-        for event, call in (
-            (events.NodeAddedEvent, self._on_added),
-            (events.NodeAboutToBeRemovedEvent, self._on_removing),
-            (events.NodeRemovedEvent, self._again),
-            (events.EndBatchProcessEvent, self._again),
-            (events.EndCloseEvent, self._again),
-            (events.EndImportEvent, self._again),
+        for event, call, with_node in (
+            (events.NodeAddedEvent, self._on_added, True),
+            (events.NodeAboutToBeRemovedEvent, self._on_removing, True),
+            (events.NodeRemovedEvent, self._again, False),
+            (events.EndBatchProcessEvent, self._again, False),
+            (events.EndCloseEvent, self._again, False),
+            (events.EndImportEvent, self._again, False),
         ):
-            tag = scene.AddObserver(event, while_alive(self._owner, call))
-            self._tags.append((scene, tag))
+            call_it = while_alive(self._owner, call, with_node=with_node)
+            self._tags.append((scene, scene.AddObserver(event, call_it)))
 
     def follow(self, nodes) -> None:
         """Look again when one of these is renamed or gets another attribute."""
