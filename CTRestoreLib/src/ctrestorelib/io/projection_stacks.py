@@ -32,7 +32,14 @@ def read(path: Path, options: ReadOptions) -> tuple[ProjectionSet, list[Note]]:
     """Read a stack ``[view, row, col]`` and its geometry file."""
     stored = _stored(path)
     file = geometry_beside(path) if options.geometry is None else existing(options.geometry)
-    pixel, origin = _pixels(stored, options, path.name)
+    return with_geometry_file(stored, file, options, path.name)
+
+
+def with_geometry_file(
+    stored: Stored, file: Path, options: ReadOptions, name: str
+) -> tuple[ProjectionSet, list[Note]]:
+    """Return stored values ``[view, row, col]`` as projections with the geometry of a file."""
+    pixel, origin = _pixels(stored, options, name)
     detector = None
     if pixel is not None:
         rows, cols = stored.values.shape[1:]
@@ -127,19 +134,23 @@ def _guess_kind(values: NDArray[Any]) -> tuple[ProjectionKind, list[Note]]:
     return kind, [Note("kind-guessed", text)]
 
 
+def scan_record(projections: ProjectionSet) -> dict[str, Any]:
+    """Return all that a projection set is but for its values: what our geometry JSON holds."""
+    about = {
+        "kind": projections.kind.value,
+        "i0": projections.i0,
+        "electronic_sd": projections.electronic_sd,
+    }
+    return {**projections.geometry.to_json(), "projections": about}
+
+
 def write(projections: ProjectionSet, path: Path) -> tuple[Note, ...]:
     """Write stack, JSON and, where possible, XML together."""
     suffix = suffix_of(path)
     if suffix not in WRITABLE:
         message = f"Projections are written as {', '.join(WRITABLE)}; got {path.name!r}."
         raise UsageError(message, hint="Use .mha if other programs (RTK) shall read them.")
-    record = projections.geometry.to_json()
-    record["projections"] = {
-        "kind": projections.kind.value,
-        "i0": projections.i0,
-        "electronic_sd": projections.electronic_sd,
-    }
-    texts = {".geometry.json": json_text(record)}
+    texts = {".geometry.json": json_text(scan_record(projections))}
     notes: tuple[Note, ...] = ()
     try:
         texts[".xml"] = rtk_xml_text(projections.geometry)
