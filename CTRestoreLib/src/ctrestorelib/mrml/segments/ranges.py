@@ -153,16 +153,16 @@ class Islands:
             return mask
         from scipy.ndimage import label
 
-        labels, _ = label(mask[box])
-        size = np.bincount(labels.ravel())
-        size[0] = 0
+        # Only the voxels inside are counted: an index array of the whole image would be huge.
+        inside = mask[box]
+        labels = label(inside)[0][inside]
+        size = np.bincount(labels)
         # Half a voxel of slack: an island of exactly the smallest size stays.
         keep = size * voxel_mm3 >= self.smallest_mm3 - 0.5 * voxel_mm3
-        keep[0] = False
         if self.largest_only:
             keep &= np.arange(len(size)) == size.argmax()
         out = np.zeros_like(mask)
-        out[box] = keep[labels]
+        out[box][inside] = keep[labels]
         return out
 
 
