@@ -20,7 +20,7 @@ DEFAULT_METHOD = "nlm"
 @click.argument("input_path", metavar="INPUT", type=options.path_type)
 @click.argument("output", metavar="OUTPUT", type=options.path_type)
 @click.option("-m", "--method", default=DEFAULT_METHOD, show_default=True, help="Denoiser id.")
-@click.option("--preset", help="A named set of parameters; see 'ctrestore info METHOD'.")
+@options.preset_option
 @click.option("--strength", default=1.0, show_default=True, help="0 original (bit-exact) to 1.")
 @click.option("--roi", help="Only this box of voxels: i0:i1,j0:j1,k0:k1.")
 @click.option("--mask", type=options.path_type, help="Only where this volume is above 0.5.")

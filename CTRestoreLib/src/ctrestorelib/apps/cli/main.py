@@ -14,6 +14,7 @@ from ctrestorelib.core.errors import Cancelled, CTRestoreError
 _COMMANDS = {
     "list": "catalogue:list_methods",
     "info": "catalogue:info",
+    "presets": "presets:list_presets",
     "plan": "plan:plan",
     "denoise": "denoise:denoise",
     "simulate": "simulate:simulate",

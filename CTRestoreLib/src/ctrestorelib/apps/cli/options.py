@@ -10,7 +10,8 @@ import click
 
 from ctrestorelib.core.errors import CTRestoreError, UsageError
 from ctrestorelib.core.params import ParamField, fields_of
-from ctrestorelib.methods.registry import method
+from ctrestorelib.jobs.presets import Preset, find_preset
+from ctrestorelib.methods.registry import all_methods, method
 from ctrestorelib.restorer.plan import Budget
 from ctrestorelib.restorer.spec import Kind
 
@@ -28,7 +29,13 @@ class MethodCommand(click.Command):
         """Add the method's options before parsing."""
         fixed = [p for p in self.params if not (p.name or "").startswith(PREFIX)]
         default = next((p.default for p in fixed if p.name == "method"), None)
-        method_id = _named(args, positional=self.name == "plan") or default
+        named = _named(args, positional=self.name == "plan")
+        preset = _task_preset(args, named or default)
+        if preset is not None:
+            # Settings to fall back on; what the person says counts more.
+            ctx.default_map = {"method": preset.method, "strength": preset.strength}
+            default = preset.method
+        method_id = named or default
         if isinstance(method_id, str):
             try:
                 fields = fields_of(method(method_id).Params)
@@ -39,12 +46,29 @@ class MethodCommand(click.Command):
 
 
 def _named(args: Sequence[str], *, positional: bool) -> str | None:
-    for index, arg in enumerate(args):
-        if arg.startswith("--method="):
-            return arg.partition("=")[2]
-        if arg in ("--method", "-m") and index + 1 < len(args):
-            return args[index + 1]
+    found = _value_of(("--method", "-m"), args)
+    if found is not None:
+        return found
     return args[0] if positional and args and not args[0].startswith("-") else None
+
+
+def _value_of(names: Sequence[str], args: Sequence[str]) -> str | None:
+    for index, arg in enumerate(args):
+        name, equals, value = arg.partition("=")
+        if equals and name in names:
+            return value
+        if arg in names and index + 1 < len(args):
+            return args[index + 1]
+    return None
+
+
+def _task_preset(args: Sequence[str], method_id: Any) -> Preset | None:
+    """Return the task preset that ``--preset`` names, unless it is one of the method's own."""
+    name = _value_of(("--preset",), args)
+    methods = all_methods()
+    if name is None or (method_id in methods and name in methods[method_id].spec.presets):
+        return None
+    return find_preset(name)
 
 
 def option_of(field: ParamField) -> click.Option:
@@ -79,14 +103,28 @@ def reading(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def preset_params(method_id: str, preset: str | None) -> dict[str, Any]:
-    """Return the parameters of a named preset; :class:`UsageError` lists those there are."""
+    """Return the parameters of a preset: of the method's own, of a task's, or of a file.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name, or it is made for another method.
+    """
     if preset is None:
         return {}
     presets = method(method_id).spec.presets
-    if preset not in presets:
-        message = f"Method {method_id!r} has no preset {preset!r}."
-        raise UsageError(message, hint=f"It has: {', '.join(presets) or 'none'}.")
-    return dict(presets[preset])
+    if preset in presets:
+        return dict(presets[preset])
+    found = find_preset(preset)
+    if found is None:
+        message = f"There is no preset {preset!r}."
+        own = ", ".join(presets) or "none"
+        hint = f"Method {method_id!r} has: {own}. 'ctrestore presets' lists those for tasks."
+        raise UsageError(message, hint=hint)
+    if found.method != method_id:
+        message = f"The preset {found.name!r} is made for {found.method!r}, not for {method_id!r}."
+        raise UsageError(message, hint="Leave --method out.")
+    return dict(found.params)
 
 
 def require_kind(method_id: str, kind: Kind, instead: str) -> None:
@@ -153,6 +191,11 @@ def _stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     return apply
 
 
+preset_option = click.option(
+    "--preset",
+    help="Settings by name: of the method ('ctrestore info METHOD'), of a task ('ctrestore "
+    "presets'), or from a .json file.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 path_type = click.Path(path_type=Path)
 

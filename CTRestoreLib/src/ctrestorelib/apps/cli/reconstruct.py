@@ -27,7 +27,7 @@ DEFAULT_METHOD = "tv"
 @click.argument("projections", type=options.path_type)
 @click.argument("output", type=options.path_type)
 @click.option("-m", "--method", default=DEFAULT_METHOD, show_default=True, help="Reconstructor id.")
-@click.option("--preset", help="A named set of parameters; see 'ctrestore info METHOD'.")
+@options.preset_option
 @click.option("--geometry", type=options.path_type, help="Geometry file: our JSON or RTK XML.")
 @click.option("--i0", type=float, help="Reading without an object; makes the projections counts.")
 @click.option("--pixel-mm", type=float, help="Detector pixel size, where the file has none.")
