@@ -15,6 +15,7 @@ from typing import Annotated
 from ctrestorelib.core.params import Param, fields_of
 from ctrestorelib.core.units import MU_WATER_PER_MM
 from ctrestorelib.methods.registry import all_methods
+from ctrestorelib.mrml.comparison.layouts import Mode
 from ctrestorelib.mrml.parameters import NodeField, Setting
 from ctrestorelib.physics.scan_protocol import ScanProtocol
 
@@ -42,24 +43,13 @@ class OutputUnit(str, enum.Enum):
 
 
 @enum.unique
-class CompareMode(str, enum.Enum):
-    """How volumes are laid beside or over each other."""
-
-    SIDE_BY_SIDE = "side_by_side"
-    THREE_UP = "three_up"
-    WIPE = "wipe"
-    CHECKERBOARD = "checkerboard"
-    BLEND = "blend"
-    FOUR_UP = "four_up"
-
-
-@enum.unique
 class Plane(str, enum.Enum):
     """The direction of the slices."""
 
     AXIAL = "Axial"
     CORONAL = "Coronal"
     SAGITTAL = "Sagittal"
+    ALL = "All"
 
 
 @enum.unique
@@ -68,6 +58,26 @@ class WipeDirection(str, enum.Enum):
 
     HORIZONTAL = "horizontal"
     VERTICAL = "vertical"
+
+
+@enum.unique
+class SegmentBy(str, enum.Enum):
+    """How the segment is found in both volumes."""
+
+    BONE = "bone"
+    SOFT_TISSUE = "soft tissue"
+    LUNG = "lung"
+    BRIGHT = "bright"
+    OWN_RANGE = "own range"
+    EXISTING = "existing segment"
+
+
+@enum.unique
+class SurfaceFormat(str, enum.Enum):
+    """File type of an exported surface."""
+
+    STL = "stl"
+    OBJ = "obj"
 
 
 @enum.unique
@@ -134,8 +144,8 @@ class PanelSettings:
               "for cone-beam CT.", "1/mm", (0.01, 0.2)),
     ] = MU_WATER_PER_MM  # fmt: skip
     compare_mode: Annotated[
-        CompareMode, Param("Layout", "How the volumes are shown.")
-    ] = CompareMode.SIDE_BY_SIDE  # fmt: skip
+        Mode, Param("Layout", "How the volumes are shown.")
+    ] = Mode.SIDE_BY_SIDE  # fmt: skip
     compare_plane: Annotated[
         Plane, Param("Slices", "Direction of the slices.")
     ] = Plane.AXIAL  # fmt: skip
@@ -158,12 +168,29 @@ class PanelSettings:
         bool,
         Param("Smooth display", "Off shows the voxels as they are: better for judging noise."),
     ] = True  # fmt: skip
+    compare_charts: Annotated[
+        bool,
+        Param("Chart and table", "Add a chart and a table below the slices, for line profiles and "
+              "measurements."),
+    ] = False  # fmt: skip
+    segment_by: Annotated[
+        SegmentBy,
+        Param("Segment", "A range of values, found in both volumes in the same way, or a segment "
+              "of yours whose voxels are read in both."),
+    ] = SegmentBy.BONE  # fmt: skip
     segment_lower: Annotated[
-        float, Param("From", "Lowest value that belongs to the segment.", bounds=(-1e5, 1e6))
-    ] = 226.0
+        float | None,
+        Param("From", "Lowest value that belongs to the segment. Automatic: no lower end.",
+              bounds=(-1e5, 1e6)),
+    ] = 226.0  # fmt: skip
     segment_upper: Annotated[
-        float, Param("To", "Highest value that belongs to the segment.", bounds=(-1e5, 1e6))
-    ] = 3071.0
+        float | None,
+        Param("To", "Highest value that belongs to the segment. Automatic: no upper end.",
+              bounds=(-1e5, 1e6)),
+    ] = None  # fmt: skip
+    segment_existing_id: Annotated[
+        str, Param("Its segment", "The segment to read in both volumes.")
+    ] = ""
     segment_smallest_mm3: Annotated[
         float,
         Param("Leave out islands below", "Smaller connected parts are removed; 0 keeps all.",
@@ -177,6 +204,15 @@ class PanelSettings:
         Param("Surface smoothing", "0 follows the voxels, 1 is smoothest. Smoothing rounds edges.",
               bounds=(0, 1)),
     ] = 0.5  # fmt: skip
+    segment_decimation: Annotated[
+        float,
+        Param("Fewer triangles", "0 keeps all; 0.8 takes four of five away, for smaller files.",
+              bounds=(0, 0.95)),
+    ] = 0.0  # fmt: skip
+    segment_format: Annotated[
+        SurfaceFormat, Param("Surface file", "STL for printing and planning, or OBJ.")
+    ] = SurfaceFormat.STL
+    segment_folder: Annotated[str, Param("Folder", "Where surfaces are written.")] = ""
     export_folder: Annotated[str, Param("Folder", "Where files are written.")] = ""
     export_format: Annotated[
         VolumeFormat,

@@ -1,0 +1,1 @@
+"""The panels of the CTRestore module: thin widgets over ctrestorelib.mrml."""

@@ -1,0 +1,191 @@
+"""See what changed: linked views, profile, numbers."""
+
+from slicer.i18n import tr as _
+
+from CTRestorePanels.panel import Panel
+from CTRestorePanels.views import ViewsOfSlicer
+
+VISIBLE_IN = {"blend": ("blendSlider",), "wipe": ("wipeSlider", "wipeCombo"),
+              "checkerboard": ("divisionsSpin",)}  # fmt: skip
+
+
+class ComparePanel(Panel):
+    """Volumes, layout, window, measurements."""
+
+    uiFile = "Compare.ui"
+
+    def setup(self):
+        """Connect the buttons."""
+        from ctrestorelib.mrml.comparison.session import Comparison
+
+        self.comparison = Comparison(self.desk.context, ViewsOfSlicer())
+        self._shown = None
+        self._noticed = ""
+        buttons = {
+            self.ui.compareButton: self.onCompare,
+            self.ui.boneButton: lambda *_args: self._window("bone"),
+            self.ui.softButton: lambda *_args: self._window("soft tissue"),
+            self.ui.lungButton: lambda *_args: self._window("lung"),
+            self.ui.autoButton: lambda *_args: self._window("automatic"),
+            self.ui.profileButton: self.onProfile,
+            self.ui.statisticsButton: self.onStatistics,
+            self.ui.qualityButton: self.onQuality,
+            self.ui.removedButton: self.onRemovedNoise,
+            self.ui.differenceButton: self.onDifference,
+            self.ui.mixButton: self.onMix,
+        }
+        for button, slot in buttons.items():
+            button.connect("clicked(bool)", slot)
+
+    def refresh(self):
+        """Show settings; follow them in the open comparison."""
+        from ctrestorelib.mrml.actions.comparing import problem_of
+
+        super().refresh()
+        store = self.desk.store
+        mode = store.get("compare_mode")
+        for owner, names in VISIBLE_IN.items():
+            for name in names:
+                self._setRowVisible(name, owner == mode)
+        problem = problem_of(store)
+        self._say(problem or self._noticed)
+        self.ui.compareButton.setEnabled(not problem or self.open)
+        self.ui.compareButton.setText(_("Close comparison") if self.open else _("Show comparison"))
+        for button in (self.ui.removedButton, self.ui.differenceButton, self.ui.mixButton,
+                       self.ui.qualityButton):  # fmt: skip
+            button.setEnabled(not problem)
+        self.ui.profileButton.setEnabled(not problem and store.get("compare_line") is not None)
+        self.ui.statisticsButton.setEnabled(not problem and store.get("compare_roi") is not None)
+        if self.open:
+            self._follow()
+
+    @property
+    def open(self):
+        """Whether the comparison is on the screen."""
+        return self.comparison.mode is not None
+
+    def onCompare(self, *_args):
+        """Open the comparison, or close it and give the person's layout back."""
+        if self.open:
+            self.comparison.close()
+        else:
+            self._show()
+        self.desk.refreshLater()
+
+    def cleanup(self):
+        """Give the person's layout back."""
+        self.comparison.close()
+
+    def _show(self, charts=False):
+        from ctrestorelib.mrml.actions.comparing import show_comparison
+
+        store = self.desk.store
+        if charts and not store.get("compare_charts"):
+            self.desk.change({"compare_charts": True})
+        self._shown = self._state()
+        self._try(
+            lambda: show_comparison(
+                self.desk.context, self.comparison, store,
+                with_charts=store.get("compare_charts"),
+            )
+        )  # fmt: skip
+
+    def _follow(self):
+        from ctrestorelib.mrml.actions.comparing import (
+            adjust_comparison,
+            chosen_volumes,
+            set_interpolation,
+        )
+
+        if self._shown != self._state():
+            self._show()
+            return
+        self._try(lambda: adjust_comparison(self.comparison, self.desk.store))
+        set_interpolation(
+            chosen_volumes(self.desk.store), smooth=self.desk.store.get("compare_interpolate")
+        )
+
+    def _state(self):
+        """Return what an open comparison must be built again for."""
+        store = self.desk.store
+        names = ("compare_a", "compare_b", "compare_c", "compare_d")
+        nodes = [store.get(name) for name in names]
+        ids = tuple(None if node is None else node.GetID() for node in nodes)
+        plain = ("compare_mode", "compare_plane", "compare_charts")
+        return ids + tuple(store.get(name) for name in plain)
+
+    def _window(self, preset):
+        from ctrestorelib.mrml.actions.comparing import set_window_preset
+
+        self._try(lambda: set_window_preset(self.desk.store, preset))
+
+    def onProfile(self, *_args):
+        """Chart the values along the line, and keep the chart true while the line moves."""
+        from ctrestorelib.mrml.actions.measuring import show_profile
+
+        self._show(charts=True)
+        self._try(lambda: show_profile(self.desk.context, self.desk.store))
+
+    def onStatistics(self, *_args):
+        """Measure mean, noise and contrast in the box."""
+        from ctrestorelib.mrml.actions.measuring import show_statistics
+
+        self._show(charts=True)
+        self._try(lambda: show_statistics(self.desk.context, self.desk.store))
+
+    def onQuality(self, *_args):
+        """Judge the second volume against the first without a reference."""
+        from ctrestorelib.mrml.actions.measuring import show_quality
+
+        self._show(charts=True)
+        text = self._try(lambda: show_quality(self.desk.context, self.desk.store))
+        self.ui.measureLabel.setText(text or "")
+
+    def onRemovedNoise(self, *_args):
+        """Make the removed noise as a volume."""
+        from ctrestorelib.mrml.actions.comparing import chosen_volumes, removed_noise_of
+
+        volumes = chosen_volumes(self.desk.store)
+        self._made(lambda: removed_noise_of(self.desk.context, volumes[0], volumes[1]))
+
+    def onDifference(self, *_args):
+        """Make second minus first as a volume."""
+        from ctrestorelib.mrml.actions.comparing import chosen_volumes
+        from ctrestorelib.mrml.derived import difference_node
+
+        volumes = chosen_volumes(self.desk.store)
+        self._made(lambda: difference_node(self.desk.context, volumes[1], volumes[0]))
+
+    def onMix(self, *_args):
+        """Make the blend as a volume."""
+        from ctrestorelib.mrml.actions.comparing import chosen_volumes
+        from ctrestorelib.mrml.derived import blend_node
+
+        volumes = chosen_volumes(self.desk.store)
+        share = self.desk.store.get("compare_blend")
+        self._made(lambda: blend_node(self.desk.context, volumes[0], volumes[1], share))
+
+    def _made(self, make):
+        node = self._try(make)
+        if node is not None:
+            self._noticed = _("Made {name}.").format(name=node.GetName())
+        self.desk.refreshLater()
+
+    def _try(self, act):
+        from ctrestorelib.core.errors import CTRestoreError
+
+        self._noticed = ""
+        try:
+            return act()
+        except CTRestoreError as error:
+            self._noticed = str(error)
+            self._say(str(error))
+            return None
+
+    def _say(self, text):
+        self.ui.compareProblemLabel.setText(text)
+        self.ui.compareProblemLabel.setVisible(bool(text))
+
+    def _setRowVisible(self, name, visible):
+        getattr(self.ui, name).setVisible(visible)
+        getattr(self.ui, name + "Label").setVisible(visible)

@@ -1,0 +1,64 @@
+"""Which volume, what its values mean, and what is odd about it."""
+
+import qt
+from slicer.i18n import tr as _
+
+from CTRestorePanels.panel import Panel
+
+
+class InputPanel(Panel):
+    """The volume to work on."""
+
+    uiFile = "Input.ui"
+
+    def setup(self):
+        """Connect the phantom button."""
+        self.ui.phantomButton.connect("clicked(bool)", self.onPhantom)
+        self.ui.inputWarningLabel.hide()
+        self.ui.inputFactsLabel.setTextInteractionFlags(qt.Qt.TextSelectableByMouse)
+
+    def refresh(self):
+        """Show facts and warnings of the chosen volume."""
+        super().refresh()
+        node = self.desk.store.get("input_volume")
+        self.ui.hardenCheck.setVisible(
+            node is not None and node.GetParentTransformNode() is not None
+        )
+        facts, warning = describe(node) if node is not None else ("", "")
+        self.ui.inputFactsLabel.setText(facts)
+        self.ui.inputFactsLabel.setVisible(bool(facts))
+        self.ui.inputWarningLabel.setText(warning)
+        self.ui.inputWarningLabel.setVisible(bool(warning))
+
+    def onPhantom(self, *_args):
+        """Make the synthetic knee and choose its noisy version."""
+        _clean, noisy = self.desk.logic.makePhantom()
+        self.desk.change({"input_volume": noisy})
+
+
+def describe(node):
+    """Return the facts about a volume node, and what a person should know before using it."""
+    from ctrestorelib.core.errors import CTRestoreError
+    from ctrestorelib.mrml.stacks import is_stack, looks_like_projections
+    from ctrestorelib.mrml.value_units import unit_of
+    from ctrestorelib.mrml.volumes import check_input, geometry_of
+
+    try:
+        check_input(node)
+    except CTRestoreError as error:
+        return "", str(error)
+    geometry = geometry_of(node)
+    unit, note = unit_of(node)
+    k, j, i = geometry.shape
+    x, y, z = geometry.spacing_mm
+    facts = _("{i} x {j} x {k} voxels of {x:.3g} x {y:.3g} x {z:.3g} mm, {unit}.").format(
+        i=i, j=j, k=k, x=x, y=y, z=z, unit=unit.label
+    )
+    warnings = [note.text] if note is not None else []
+    if is_stack(node):
+        warnings.append(
+            _("These are X-ray projections with their geometry: use them under Reconstruct.")
+        )
+    else:
+        warnings += [s for s in (looks_like_projections(node),) if s]
+    return facts, " ".join(warnings)

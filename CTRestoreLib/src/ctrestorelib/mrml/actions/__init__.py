@@ -1,0 +1,1 @@
+"""What the buttons of the Compare and Segment panels do, for every host (layer: mrml)."""

@@ -1,0 +1,261 @@
+"""One run at a time, for every host: start, watch, cancel, take the result (layer: mrml).
+
+A host owns a timer and a view of the state; everything between Apply and the new node is here. No
+step waits: the work runs in a child process, and :meth:`Session.poll` looks at it.
+
+States: idle -> running -> idle, with cancelling on the side. Only idle starts something.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import slicer
+
+from ctrestorelib.core.errors import Cancelled, CTRestoreError, UsageError
+from ctrestorelib.mrml.scene import SceneContext
+from ctrestorelib.mrml.tasks.task import Task
+
+_LOG = logging.getLogger(__name__)
+
+
+@enum.unique
+class State(str, enum.Enum):
+    """What the session is doing."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+
+
+@dataclass
+class Outcome:
+    """How the last run ended, for the status line.
+
+    Parameters
+    ----------
+    text
+        One or two sentences.
+    failed
+        Whether it is an error.
+    node_ids
+        Nodes that were made.
+    """
+
+    text: str = ""
+    failed: bool = False
+    node_ids: list[str] = field(default_factory=list)
+
+
+class Session:
+    """Runs tasks one after the other in child processes.
+
+    Parameters
+    ----------
+    context
+        The scene. When it closes, the run is stopped and nothing is adopted.
+    on_change
+        Called after every change that a view should show; never from within a VTK event of a node.
+    """
+
+    def __init__(self, context: SceneContext, on_change: Callable[[], None] = lambda: None) -> None:
+        self.context = context
+        self.on_change = on_change
+        self.state = State.IDLE
+        self.outcome = Outcome()
+        self.stage = ""
+        self.log: list[str] = []
+        self.history: list[str] = []
+        self._queue: list[Task] = []
+        self._total = 0
+        self._task: Task | None = None
+        self._child: Any = None
+        close = slicer.vtkMRMLScene.StartCloseEvent
+        self._tag = context.scene.AddObserver(close, lambda *_: self._scene_closes())
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is under way."""
+        return self.state is not State.IDLE
+
+    @property
+    def task(self) -> Task | None:
+        """The task that runs."""
+        return self._task
+
+    @property
+    def fraction(self) -> float:
+        """Share done of everything that was started, 0 to 1."""
+        if not self.busy or self._total == 0:
+            return 0.0
+        before = self._total - len(self._queue) - 1
+        return float(before + self._child.fraction) / self._total
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated time left of the running task; None until there is something to judge by."""
+        return None if self._child is None else self._child.seconds_left
+
+    @property
+    def sentence(self) -> str:
+        """What a person should read under the progress bar."""
+        if self.state is State.CANCELLING:
+            return "Cancelling ..."
+        if self.state is State.IDLE:
+            return self.outcome.text
+        title = self._task.title if self._task else ""
+        number = self._total - len(self._queue)
+        many = f" ({number} of {self._total})" if self._total > 1 else ""
+        left = self.seconds_left
+        remaining = "" if left is None else f" About {_duration(left)} left."
+        stage = f" {self.stage}." if self.stage else ""
+        return f"{title}{many}.{stage}{remaining}"
+
+    def start(self, tasks: Task | Sequence[Task]) -> None:
+        """Start one task, or several one after the other.
+
+        Raises
+        ------
+        UsageError
+            If something runs already.
+        CTRestoreError
+            If the first task cannot start; the session is idle again and nothing was made.
+        """
+        if self.busy:
+            message = "A restoration is already running."
+            raise UsageError(message, hint="Wait for it, or cancel it first.")
+        queue = list(tasks) if isinstance(tasks, Sequence) else [tasks]
+        problems = queue[0].problems() if queue else ["There is nothing to do."]
+        if problems:
+            raise UsageError(" ".join(problems))
+        self._queue, self._total = queue, len(queue)
+        self.outcome = Outcome()
+        try:
+            self._next()
+        except BaseException:
+            self._finish()
+            raise
+        self.on_change()
+
+    def poll(self) -> None:
+        """Look at the child: take its events, and its result once it ended. Never waits."""
+        if self._child is None:
+            return
+        changed = False
+        for event in self._child.poll():
+            changed = True
+            self._note(event)
+        if self._child.finished:
+            self._ended()
+            changed = True
+        if changed:
+            self.on_change()
+
+    def cancel(self) -> None:
+        """Ask the run to stop; results of earlier tasks of a batch stay."""
+        if self.state is not State.RUNNING:
+            return
+        self.state = State.CANCELLING
+        self._queue.clear()
+        self._child.cancel()
+        self.on_change()
+
+    def close(self) -> None:
+        """Stop everything and let the scene go; the session cannot be used afterwards."""
+        self._abandon()
+        self.context.scene.RemoveObserver(self._tag)
+
+    def preview(self) -> Any:
+        """Return the latest preview slice ``[j, i]`` of the running task, or None."""
+        preview = getattr(self._child, "preview", None)
+        return preview() if preview is not None else None
+
+    def _next(self) -> None:
+        self._task = self._queue.pop(0)
+        self.stage = ""
+        self._say(self._task.title)
+        self._child = self._task.start()
+        self.state = State.RUNNING
+
+    def _note(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "stage":
+            self.stage = event["title"]
+            self._say(event["title"])
+        elif event["kind"] == "warning":
+            self._say(f"Note: {event['text']}")
+
+    def _ended(self) -> None:
+        task, child = self._task, self._child
+        try:
+            nodes = task.adopt(child)  # type: ignore[union-attr]
+        except Cancelled:
+            self._fail("Cancelled. Nothing was changed.", failed=False)
+        except CTRestoreError as error:
+            self._fail(str(error))
+        except Exception as error:  # noqa: BLE001 - the host must stay usable, whatever happened
+            _LOG.exception("The result could not be taken into the scene")
+            self._fail(f"The result could not be taken into the scene ({type(error).__name__}).")
+        else:
+            self._succeed(nodes, child)
+        child.close()
+        self._child = None
+        if self.state is State.RUNNING and self._queue:
+            self._start_next_of_batch()
+        else:
+            self._finish()
+
+    def _start_next_of_batch(self) -> None:
+        try:
+            problems = self._queue[0].problems()
+            if problems:
+                raise UsageError(" ".join(problems))
+            self._next()
+        except CTRestoreError as error:
+            self._fail(str(error))
+            self._finish()
+
+    def _succeed(self, nodes: list[Any], child: Any) -> None:
+        names = ", ".join(node.GetName() for node in nodes)
+        self.outcome.node_ids += [node.GetID() for node in nodes]
+        self.history += [node.GetID() for node in nodes]
+        warned = len(child.warnings)
+        notes = f" {warned} {'note' if warned == 1 else 'notes'} in the log." if warned else ""
+        self.outcome.text = f"Done in {_duration(child.seconds)}: {names}.{notes}"
+        self._say(self.outcome.text)
+
+    def _fail(self, text: str, *, failed: bool = True) -> None:
+        self.outcome.text, self.outcome.failed = text, failed
+        self._queue.clear()
+        self._say(text)
+
+    def _finish(self) -> None:
+        if self._child is not None:
+            self._child.close()
+        self._child = self._task = None
+        self._queue.clear()
+        self.state = State.IDLE
+
+    def _abandon(self) -> None:
+        if self._child is not None:
+            self._child.cancel()
+        self._finish()
+
+    def _scene_closes(self) -> None:
+        self.history.clear()
+        if self.busy:
+            self._abandon()
+            self.outcome = Outcome("The scene was closed; the run was stopped.", failed=True)
+
+    def _say(self, text: str) -> None:
+        self.log.append(f"{time.strftime('%H:%M:%S')}  {text}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min"

@@ -1,0 +1,1 @@
+"""What the three Apply buttons do: denoise, reconstruct, scan; one file each (layer: mrml)."""

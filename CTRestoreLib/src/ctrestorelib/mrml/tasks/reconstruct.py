@@ -1,0 +1,176 @@
+"""Reconstruct a volume from a stack of X-ray views (layer: mrml)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ctrestorelib.core.errors import GeometryError, InputError
+from ctrestorelib.core.params import params_from
+from ctrestorelib.core.units import Unit
+from ctrestorelib.core.volume import Volume, VolumeGeometry
+from ctrestorelib.geometry.field_of_view import default_grid
+from ctrestorelib.geometry.projections import ProjectionSet
+from ctrestorelib.jobs.request import JobRequest
+from ctrestorelib.jobs.runner import RunningJob
+from ctrestorelib.mrml.adopt import adopt_result
+from ctrestorelib.mrml.parameters import ParameterStore
+from ctrestorelib.mrml.regions import grid_in_roi
+from ctrestorelib.mrml.scene import Node, SceneContext
+from ctrestorelib.mrml.stacks import is_stack, looks_like_projections, projections_of
+from ctrestorelib.mrml.tasks.task import (
+    chosen_method,
+    params_of,
+    sentence_of,
+    short_title,
+)
+from ctrestorelib.mrml.volumes import volume_from_node, world_geometry_of
+from ctrestorelib.restorer.plan import Budget, InputShapes, Plan
+from ctrestorelib.restorer.protocol import Inputs, Restorer
+from ctrestorelib.restorer.spec import Kind, Role
+
+
+class ReconstructTask:
+    """Reads its settings when asked.
+
+    Parameters
+    ----------
+    context, store
+        Scene and settings.
+    """
+
+    def __init__(self, context: SceneContext, store: ParameterStore) -> None:
+        self.context, self.store = context, store
+        self._source_id = ""
+        self._into_id: str | None = None
+
+    @property
+    def restorer(self) -> Restorer[Any]:
+        """The chosen method."""
+        return chosen_method(self.store, "reconstruct_method", Kind.RECONSTRUCTOR)
+
+    @property
+    def stack(self) -> Node | None:
+        """The chosen projections."""
+        return self.store.get("reconstruct_stack")
+
+    @property
+    def title(self) -> str:
+        """What is done to which node, for the status line."""
+        name = self.stack.GetName() if self.stack is not None else ""
+        return f"{self.restorer.spec.title}: {name}"
+
+    def problems(self) -> list[str]:
+        """Return why it cannot start."""
+        if self.stack is None:
+            return ["Choose projections: open a file, or make a virtual scan."]
+        if not is_stack(self.stack):
+            seen = looks_like_projections(self.stack)
+            about = f" {seen}" if seen else ""
+            return [
+                f"{self.stack.GetName()} has no scan geometry.{about} Say where source and "
+                "detector were: choose its geometry file."
+            ]
+        return sentence_of(self.plan)
+
+    def plan(self) -> Plan:
+        """Return what it will cost."""
+        projections = self._projections()
+        restorer = self.restorer
+        prior = self._prior_node()
+        needs = restorer.spec.needs
+        if Role.PRIOR_VOLUME in needs.required and prior is None:
+            message = f"{restorer.spec.title} needs an earlier volume of the same patient."
+            raise InputError(message, hint="Choose it below, or take another method.")
+        if projections.views < needs.min_views:
+            message = f"{restorer.spec.title} needs at least {needs.min_views} views."
+            raise InputError(message, hint=f"This scan has {projections.views}.")
+        shapes = InputShapes(
+            scan=projections.geometry,
+            grid=self.grid(projections),
+            has_prior=prior is not None,
+        )
+        params: Any = params_from(restorer.Params, params_of(self.store, restorer.spec.id))
+        return restorer.plan(shapes, params, Budget.detect())
+
+    def grid(self, projections: ProjectionSet) -> VolumeGeometry:
+        """Return the voxel grid of the result: of a volume, or the field of view; cut to the ROI.
+
+        Raises
+        ------
+        GeometryError
+            If the region lies outside.
+        """
+        like = self.store.get("reconstruct_like")
+        if like is not None:
+            grid = world_geometry_of(like)
+        else:
+            grid = default_grid(projections.geometry, self.store.get("reconstruct_spacing_mm"))
+        roi = self.store.get("reconstruct_roi")
+        return grid if roi is None else grid_in_roi(roi, grid)
+
+    def request(self) -> JobRequest:
+        """Return the request as the settings stand now.
+
+        Raises
+        ------
+        CTRestoreError
+            If a node or a parameter cannot be used.
+        """
+        projections = self._projections()
+        grid = self.grid(projections)
+        restorer = self.restorer
+        mu_water = self.store.get("reconstruct_mu_water_per_mm")
+        return JobRequest(
+            restorer.spec.id,
+            Inputs(projections=projections, grid=grid, prior=self._prior(grid, mu_water)),
+            params=params_of(self.store, restorer.spec.id),
+            output_unit=Unit(self.store.get("reconstruct_unit")),
+            mu_water_per_mm=mu_water,
+        )
+
+    def start(self) -> RunningJob:
+        """Start the child process and remember, by ID, where its result belongs."""
+        request = self.request()
+        output = self.store.get("reconstruct_output")
+        self._source_id = self.stack.GetID()  # type: ignore[union-attr]
+        self._into_id = None if output is None else output.GetID()
+        return RunningJob(request)
+
+    def adopt(self, child: RunningJob) -> list[Node]:
+        """Take the result into the scene and put it up for comparison."""
+        node = adopt_result(
+            self.context,
+            child.result(),
+            source_id=self._source_id,
+            title=short_title(child.request.restorer),
+            into_id=self._into_id,
+        )
+        scanned = self.store.get("scan_volume")
+        first = scanned if scanned is not None else self.store.get("compare_a")
+        self.store.update({"compare_a": first, "compare_b": node, "export_volume": node})
+        return [node]
+
+    def _projections(self) -> ProjectionSet:
+        projections = projections_of(self.stack)
+        wanted = self.store.get("reconstruct_views")
+        if wanted is None or wanted >= projections.views:
+            return projections
+        return projections[np.arange(wanted) * projections.views // wanted]
+
+    def _prior_node(self) -> Node | None:
+        optional = self.restorer.spec.needs
+        uses = Role.PRIOR_VOLUME in (*optional.required, *optional.optional)
+        return self.store.get("reconstruct_prior") if uses else None
+
+    def _prior(self, grid: VolumeGeometry, mu_water_per_mm: float) -> Volume | None:
+        node = self._prior_node()
+        if node is None:
+            return None
+        prior = volume_from_node(node, harden=True).volume.to_unit(Unit.PER_MM, mu_water_per_mm)
+        if not prior.geometry.matches(grid):
+            message = f"{node.GetName()} does not lie on the voxel grid of the result."
+            hint = "Choose it also under 'Same voxels as', or resample it."
+            raise GeometryError(message, hint=hint)
+        return prior
