@@ -41,7 +41,7 @@ from ctrestorelib.quality.surface_elements import (
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
-MOST_ELEMENTS = 250_000
+MOST_ELEMENTS = 150_000
 """Distances start from at most so many pieces of a surface (every n-th); noise makes millions."""
 
 _TITLES = {
@@ -235,8 +235,8 @@ def _distances(start: SurfaceElements, goal: SurfaceElements) -> tuple[Floats, F
 
     step = -(-len(start) // MOST_ELEMENTS)
     points, area = start.points_lps_mm[::step], start.area_mm2[::step]
-    # Leaving the tree unbalanced builds it three times faster; points come in scan order.
-    tree = cKDTree(goal.points_lps_mm, balanced_tree=False, compact_nodes=False)
+    # Fat leaves and no balancing: twice as fast on the ordered points of a surface.
+    tree = cKDTree(goal.points_lps_mm, leafsize=32, balanced_tree=False, compact_nodes=False)
     distance, _ = tree.query(points, workers=-1)
     # Each kept piece stands for all those it replaces.
     return distance, area * (start.area_mm2.sum() / area.sum())
