@@ -155,8 +155,13 @@ class Bench:
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
     # ----- pictures
+    def least_width(self) -> int:
+        """Return how narrow the panel can be; Slicer's module panel never gets narrower."""
+        return self.panel.minimumSizeHint().width()
+
     def grab_panel(self, path, width=440):
         """Write the whole panel, also what one would have to scroll to, as PNG."""
+        width = max(width, self.least_width())
         self.scroll.setWidgetResizable(False)
         for _again in range(3):  # wrapped text settles its height after the width
             self.pump(0.02)
@@ -174,6 +179,9 @@ class Bench:
     def grab_window(self, path, width=1280, height=800):
         """Write the window, panel left and views right, as PNG."""
         self.window.resize(width, height)
+        if self.panel is not None:
+            beside = self.scroll.verticalScrollBar().sizeHint().width() + 2
+            self.scroll.setMinimumWidth(self.least_width() + beside)
         self.draw_views()
         return self._save(self.window.grab(), path)
 
