@@ -170,13 +170,20 @@ def as_it_was(node: Node | None) -> Generator[None, None, None]:
         yield
     except BaseException:
         for original, twin in kept:
-            original.Copy(twin)
+            _copy(twin, original)
         tree.SetItemParent(item, parent)
         raise
 
 
 def _twin(node: Node) -> Any:
-    """Return a copy outside the scene; it shares the image, which is replaced, never written to."""
+    """Return a copy outside the scene."""
     twin = node.NewInstance()
-    twin.Copy(node)
+    _copy(node, twin)
     return twin
+
+
+def _copy(source: Node, target: Node) -> None:
+    """Copy all but the voxels: both share the image, which is replaced and never written to."""
+    with slicer.util.NodeModify(target):
+        target.CopyContent(source, False)
+        target.CopyReferences(source)
