@@ -223,3 +223,22 @@ def test_everything_survives_an_mrb(context, source, small_ct, tmp_path):
     assert node.GetParentTransformNode().GetName() == "Move"
     tree = tree_of(scene)
     assert tree.GetItemName(tree.GetItemParent(tree.GetItemByDataNode(node))) == "Study"
+
+
+def test_from_node_to_node_through_a_real_job(context, source, small_ct):
+    """The story of one press on Apply, and that its record makes the same voxels again."""
+    from ctrestorelib.jobs.replay import replay
+    from ctrestorelib.jobs.request import JobRequest
+    from ctrestorelib.jobs.runner import run_job
+    from ctrestorelib.restorer.protocol import Inputs
+
+    taken = volume_from_node(source)
+    inputs = Inputs(volume=taken.volume)
+    request = JobRequest("anisotropic-diffusion", inputs, sop_instance_uids=taken.sop_instance_uids)
+    node = adopted(context, run_job(request), source)
+    record = record_of(node)
+    assert record.inputs[0].sop_instance_uids == ("1.2.3", "1.2.4")
+    assert np.std(volume_from_node(node).volume.values[:, 14:18, 10:16]) < 15
+    again = replay(record, Inputs(volume=volume_from_node(source).volume))
+    assert again.identical
+    assert np.array_equal(again.result.volume.values, volume_from_node(node).volume.values)

@@ -266,6 +266,7 @@ def reconstructed(small_ct, tmp_path):
 @pytest.mark.parametrize("case", ["denoised", "reconstructed"])
 def test_the_command_line_makes_the_same_voxels(request, ctrestore, case):
     record, files = request.getfixturevalue(case)
+    record = Provenance.from_json(plain(record))  # as a node gives it back
     command = _placed(records.command_line_of(record), files)
     program, *arguments = shlex.split(command)
     assert program == "ctrestore"
@@ -277,6 +278,7 @@ def test_the_command_line_makes_the_same_voxels(request, ctrestore, case):
 @pytest.mark.parametrize("case", ["denoised", "reconstructed"])
 def test_the_script_makes_the_same_voxels(request, case):
     record, files = request.getfixturevalue(case)
+    record = Provenance.from_json(plain(record))
     script = records.python_of(record)
     files = {k: v for k, v in files.items() if k != "GRID"}
     exec(compile(_placed(script, files), "recipe", "exec"), {})

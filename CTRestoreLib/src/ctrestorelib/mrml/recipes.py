@@ -182,10 +182,9 @@ def _python_mask(roles: set[str]) -> str:
 
 
 def _python_strength(record: Provenance) -> dict[str, str]:
-    return {
-        "strength": repr(record.strength),
-        "region_kji": repr(record.options.get("region_kji")),
-    }
+    region = record.options.get("region_kji")
+    ranges = None if region is None else tuple((int(a), int(b)) for a, b in region)
+    return {"strength": repr(record.strength), "region_kji": repr(ranges)}
 
 
 def _python_output(record: Provenance) -> dict[str, str]:
