@@ -9,6 +9,7 @@ import numpy as np
 
 from ctrestorelib.core.errors import UsageError
 from ctrestorelib.core.units import Unit
+from ctrestorelib.core.volume import VolumeGeometry
 from ctrestorelib.mrml.arrays import view_of
 from ctrestorelib.mrml.scene import Node, SceneContext
 from ctrestorelib.mrml.segments.labelmaps import in_world, mask_of, segment_of
@@ -132,7 +133,9 @@ def compare_segments(context: SceneContext, choices: Sequence[Choice]) -> Segmen
         message = f"Two to {MOST} segments can be compared; got {len(choices)}."
         raise UsageError(message, hint="Choose the original first, then the results.")
     nodes = [_node_of(context, choice) for choice in choices]
-    masks = [_mask(choice) for choice in choices]
+    masks: list[GridMask] = []
+    for choice in choices:
+        masks.append(_mask(choice, masks[0].geometry if masks else None))
     # Under one shared transform, even a warping one, the nodes' own space is as good as the world.
     if not all(share_parent(nodes[0], node) for node in nodes) or _linear(nodes[0]):
         masks = [in_world(m, n) for m, n in zip(masks, nodes, strict=True)]
@@ -190,10 +193,10 @@ def _node_of(context: SceneContext, choice: Choice) -> Node:
     return context.require(choice.segmentation.GetID(), "segmentation")
 
 
-def _mask(choice: Choice) -> GridMask:
+def _mask(choice: Choice, first: VolumeGeometry | None) -> GridMask:
     if isinstance(choice, ThresholdOn):
         return threshold_mask(choice.volume, choice.wanted, choice.islands)
-    return mask_of(choice.segmentation, choice.segment_id)
+    return mask_of(choice.segmentation, choice.segment_id, fill_on=first)
 
 
 def _name(choice: Choice) -> str:

@@ -66,11 +66,21 @@ def reference_geometry(segmentation: Node) -> VolumeGeometry | None:
     return _geometry(array_of(matrix), extent)
 
 
-def mask_of(segmentation: Node, segment_id: str) -> GridMask:
+def mask_of(
+    segmentation: Node, segment_id: str, *, fill_on: VolumeGeometry | None = None
+) -> GridMask:
     """Return a segment on the grid of its segmentation, without the parent transform.
 
     A segment that is a surface only is filled on that grid; the node is not changed. Without a
     reference grid, or where the segment reaches beyond it, the segment's own extent is the grid.
+
+    Parameters
+    ----------
+    segmentation, segment_id
+        Which segment.
+    fill_on
+        The grid for a surface of a segmentation that states none (an imported model): Slicer
+        would choose one of its own, far finer than a scan.
 
     Raises
     ------
@@ -78,8 +88,8 @@ def mask_of(segmentation: Node, segment_id: str) -> GridMask:
         If the segment is gone or cannot be turned into voxels.
     """
     name = segment_of(segmentation, segment_id).GetName()
-    image = _labelmap(segmentation, segment_id)
     reference = reference_geometry(segmentation)
+    image = _labelmap(segmentation, segment_id, None if reference else fill_on)
     if image is None or image.IsEmpty():
         return _empty(reference)
     inside = _inside(image)
@@ -134,16 +144,24 @@ def in_world(mask: GridMask, node: Node) -> GridMask:
     )
 
 
-def _labelmap(segmentation: Node, segment_id: str) -> Any | None:
+def _labelmap(segmentation: Node, segment_id: str, grid: VolumeGeometry | None) -> Any | None:
     """Return a labelmap of one segment alone, or None if it is empty."""
     if not segmentation.GetSegmentation().ContainsRepresentation(LABELMAP):
         copy = own_copy(segmentation, segment_id)
+        if grid is not None:
+            copy.SetConversionParameter(_REFERENCE, _serialised(grid))
         if not copy.CreateRepresentation(LABELMAP):
             return None
         return copy.GetSegment(segment_id).GetRepresentation(LABELMAP)
     image = slicer.vtkOrientedImageData()
     read = segmentation.GetBinaryLabelmapRepresentation(segment_id, image)
     return image if read else None
+
+
+def _serialised(grid: VolumeGeometry) -> str:
+    last = [n for size in reversed(grid.shape) for n in (0, size - 1)]
+    ijk_to_ras = matrix_of(RAS_FROM_LPS @ grid.ijk_to_lps)
+    return str(slicer.vtkSegmentationConverter.SerializeImageGeometry(ijk_to_ras, last))
 
 
 def _inside(image: Any) -> NDArray[np.bool_]:
