@@ -19,6 +19,7 @@ from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.mrml.comparison import layouts
 from ctrestorelib.mrml.comparison.host import request_render
 from ctrestorelib.mrml.comparison.layouts import Mode
+from ctrestorelib.mrml.comparison.profile import LineProfile
 from ctrestorelib.mrml.comparison.session import ALL, Comparison
 from ctrestorelib.mrml.display import set_window, window_of
 from ctrestorelib.mrml.value_units import set_unit
@@ -390,6 +391,28 @@ def test_asking_for_a_picture_makes_the_host_draw(host, comparison, volumes):
     handle.view.set_render_blocked(True)
     handle.render_window.RemoveObserver(tag)
     assert drawn
+
+
+def test_chart_and_table_below_the_views(context, host, comparison, volumes):
+    host.size = (604, 600)
+    comparison.show(ids(volumes)[:2], with_charts=True)
+    line = context.scene.AddNewNodeByClass("vtkMRMLMarkupsLineNode")
+    line.AddControlPoint(-25, 0, 0)
+    line.AddControlPoint(25, 0, 0)
+    profile = LineProfile(context, line.GetID(), ids(volumes)[:2])
+    assert profile.open()
+    picture = host.picture(view_host.draw_linked(host)).astype(int)
+    profile.close()
+    assert [picture.shape[0], picture.shape[1]] == [600, 604]
+    chart = picture[400:, :300]
+    for colour in layouts.COLOURS[:2]:
+        wanted = [int(colour[n : n + 2], 16) for n in (1, 3, 5)]
+        assert (np.abs(chart - wanted).max(axis=-1) < 12).sum() > 100
+    assert (picture[400:, 310:].mean(axis=-1) < 100).sum() > 100
+    assert [s.GetName() for s in slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")] == [
+        "V0",
+        "V1",
+    ]
 
 
 # Last, because every further view makes each change of the scene a little slower.

@@ -159,3 +159,65 @@ def shared_host(app, size=(640, 320)):
     host.layout_node.SetViewArrangement(3)
     host.rectangles = {}
     return host
+
+
+def draw_chart(chart, size):
+    """Return a picture of a chart node, drawn from its series and tables alone."""
+    view = vtk.vtkContextView()
+    window = view.GetRenderWindow()
+    window.SetOffScreenRendering(1)
+    window.SetMultiSamples(0)
+    window.SetSize(*size)
+    view.GetRenderer().SetBackground(1, 1, 1)
+    plot = vtk.vtkChartXY()
+    view.GetScene().AddItem(plot)
+    plot.SetTitle(chart.GetTitle())
+    plot.SetShowLegend(True)
+    plot.GetAxis(vtk.vtkAxis.BOTTOM).SetTitle(chart.GetXAxisTitle())
+    plot.GetAxis(vtk.vtkAxis.LEFT).SetTitle(chart.GetYAxisTitle())
+    for n in range(chart.GetNumberOfPlotSeriesNodes()):
+        series = chart.GetNthPlotSeriesNode(n)
+        table = series.GetTableNode().GetTable()
+        curve = plot.AddPlot(vtk.vtkChart.LINE)
+        columns = series.GetXColumnName(), series.GetYColumnName()
+        curve.SetInputData(table, *(_column(table, c) for c in columns))
+        curve.SetLabel(series.GetName())
+        curve.SetColorF(*series.GetColor())
+        curve.SetWidth(series.GetLineWidth())
+    return grab(window)
+
+
+def draw_table(node, size):
+    """Return a picture of a table node's texts and numbers."""
+    from PIL import Image, ImageDraw
+
+    table = node.GetTable()
+    picture = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(picture)
+    width = size[0] / max(1, table.GetNumberOfColumns())
+    for n in range(table.GetNumberOfColumns()):
+        column = table.GetColumn(n)
+        cells = [column.GetName(), *map(str, map(column.GetValue, range(table.GetNumberOfRows())))]
+        for row, cell in enumerate(cells):
+            pen.text((6 + n * width, 8 + 18 * row), cell[: int(width / 6)], "black")
+    return np.asarray(picture)
+
+
+def _column(table, name):
+    return [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())].index(name)
+
+
+def draw_linked(host):
+    """Return how to draw plot and table views: what their own nodes point to."""
+
+    def draw(tag, size):
+        scene = host.app.scene
+        plot = scene.GetSingletonNode(tag, "vtkMRMLPlotViewNode")
+        if plot is not None and plot.GetPlotChartNode() is not None:
+            return draw_chart(plot.GetPlotChartNode(), size)
+        table = scene.GetSingletonNode(tag, "vtkMRMLTableViewNode")
+        if table is not None and table.GetTableNode() is not None:
+            return draw_table(table.GetTableNode(), size)
+        return np.full((size[1], size[0], 3), 90, np.uint8)
+
+    return draw

@@ -31,12 +31,11 @@ def own_nodes(scene: Any, class_name: str) -> Iterator[Node]:
 
 def reuse(context: SceneContext, class_name: str, role: str, name: str) -> Node:
     """Return the comparison's node with this role, under this name; it is made if need be."""
-    for node in own_nodes(context.scene, class_name):
-        if node.GetAttribute(MARK) == role:
-            node.SetName(name)
-            return node
-    node = context.new_node(class_name, name)
+    found = (n for n in own_nodes(context.scene, class_name) if n.GetAttribute(MARK) == role)
+    node = next(found, None) or context.new_node(class_name, name)
     node.SetAttribute(MARK, role)
+    # Legends show this name: without the number that a new node gets beside its namesakes.
+    node.SetName(name)
     return node
 
 
