@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ctrestorelib import __version__
 from ctrestorelib.core.errors import InputError
 from ctrestorelib.core.files import atomic_path
 
 FORMAT = "ctrestore-provenance"
-_PACKAGES = ("ctrestorelib", "numpy", "scipy", "SimpleITK", "scikit-image", "torch", "numba")
+_PACKAGES = ("numpy", "scipy", "SimpleITK", "PyWavelets", "torch", "numba")
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,12 @@ def array_sha256(array: NDArray[Any]) -> str:
 
 @cache
 def environment() -> dict[str, str]:
-    """Return versions of Python, the platform and the packages that can change a result."""
+    """Return versions of Python, the platform and the packages that can change a result.
+
+    Our own is not asked of the installer: the copy inside the Slicer extension has no entry there.
+    """
     versions = {"python": platform.python_version(), "system": platform.system(),
-                "machine": platform.machine()}  # fmt: skip
+                "machine": platform.machine(), "ctrestorelib": __version__}  # fmt: skip
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
