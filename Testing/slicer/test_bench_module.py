@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from bench_sample import MODULE, UI, write_module
 from PySide6.QtCore import QTimer
@@ -139,6 +143,31 @@ def test_an_error_in_an_observer_or_timer_is_kept(bench, sample):
     assert "ZeroDivisionError" in found
     assert "IndexError" in found
     bench.problems.clear()
+
+
+def test_a_warning_of_qt_is_kept(bench, sample):
+    sample(module=MODULE.replace("# EXTRA", "qt.QVBoxLayout(self.parent)"))
+    assert [p.kind for p in bench.problems] == ["qt"]
+    assert "already has a layout" in bench.problems[0].text
+    bench.problems.clear()
+
+
+def test_a_process_ends_well_with_an_open_panel(tmp_path):
+    """Without the clean-up at exit, Qt and VTK crash when a script ends."""
+    path = write_module(tmp_path)
+    code = (
+        "from trame_slicer.core.slicer_app import SlicerApp\n"
+        "from bench.bench import Bench\n"
+        f"print(Bench(SlicerApp()).load_module({str(path)!r}).ui.strengthSlider.property('value'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "0.5"), done.stderr
 
 
 def test_the_logic_has_one_parameter_node(bench, sample):

@@ -23,6 +23,7 @@ RULES = {
     "designer": module_lint.designer,
     "start_up": module_lint.start_up,
     "translation": module_lint.translation,
+    "pythonqt": module_lint.pythonqt,
 }
 INPUTS = (QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider)
 CMAKE = """
@@ -190,6 +191,21 @@ def test_start_up_finds(sample, file, line):
     path = sample / file
     path.write_text(path.read_text() + "\n" + line + "\n")
     assert len(module_lint.start_up(sample)) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("qt.QSpinBox(minimum=1)", "no keywords"),
+        ("label.setAlignment(qt.Qt.AlignmentFlag.AlignLeft)", "write qt.Qt.AlignLeft"),
+        ("changed = qt.Signal()", "qt.Signal does not exist"),
+    ],
+)
+def test_pythonqt_finds(sample, line, said):
+    path = sample / "SamplePanels" / "panel.py"
+    path.write_text(path.read_text() + f"    {line}\n")
+    (found,) = module_lint.pythonqt(sample)
+    assert said in found
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import sys
 import time
@@ -37,6 +38,7 @@ class Bench:
         self.qt_app.setFont(QFont("DejaVu Sans", 9))
         pythonqt.install()
         report.watch_unraised()
+        report.watch_qt()
         self.core, self.scene = core, core.scene
         self.problems, self.log, self.dialogs = report.problems, log, dialogs
         self._folder = make_folder()
@@ -50,6 +52,7 @@ class Bench:
         self._make_window()
         self.layout_manager.setLayout(3)
         self.widget = self.panel = self._path = None
+        atexit.register(self.unload_module)  # Qt and VTK may not meet a live panel at their end
 
     def _make_window(self):
         self.window = QMainWindow()

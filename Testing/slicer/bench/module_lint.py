@@ -207,6 +207,38 @@ def _imports_at_file_scope(tree):
             pending += [c for c in ast.iter_child_nodes(node) if isinstance(c, ast.stmt)]
 
 
+def pythonqt(folder: Path) -> list[str]:
+    """Check for what PySide6 accepts and PythonQt does not."""
+    found = []
+    for path in sources(folder):
+        for node in ast.walk(ast.parse(path.read_text())):
+            found += [f"{path.name}:{node.lineno}: {text}" for text in _not_pythonqt(node)]
+    return found
+
+
+def _not_pythonqt(node):
+    if isinstance(node, ast.Call):
+        base = _dotted(node.func).partition(".")[0]
+        if base in ("qt", "ctk") and any(k.arg for k in node.keywords):
+            yield f"{_dotted(node.func)} takes no keywords in PythonQt"
+    elif isinstance(node, ast.Attribute):
+        parts = _dotted(node).split(".")
+        if parts[0] == "qt" and len(parts) == 4 and parts[2][:1].isupper():
+            yield f"write {parts[0]}.{parts[1]}.{parts[3]}: PythonQt has no {parts[2]} there"
+        if parts[0] == "qt" and parts[1:2] in (["Signal"], ["Slot"], ["Property"]):
+            yield f"{'.'.join(parts[:2])} does not exist in PythonQt"
+
+
+def _dotted(node) -> str:
+    """Return 'a.b.c' for a plain chain of names, else ''."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        inner = _dotted(node.value)
+        return f"{inner}.{node.attr}" if inner else ""
+    return ""
+
+
 def translation(folder: Path) -> list[str]:
     """Check that words on the screen can be translated."""
     found = []

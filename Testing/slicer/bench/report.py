@@ -42,6 +42,20 @@ def record_exception(where: str, error: BaseException) -> None:
     record("exception", f"{where}: {''.join(lines)}")
 
 
+def watch_qt() -> None:
+    """Keep Qt's own warnings, such as a layout that is set twice."""
+    from PySide6.QtCore import QtMsgType, qInstallMessageHandler
+
+    harmless = ("propagateSizeHints", "libpyside: An error occurred")
+
+    def hear(kind, _context, text):
+        loud = kind not in (QtMsgType.QtDebugMsg, QtMsgType.QtInfoMsg)
+        if loud and not any(part in text for part in harmless):
+            record("qt", text)
+
+    qInstallMessageHandler(hear)
+
+
 def watch_unraised() -> None:
     """Keep every exception that reaches the interpreter from a Qt or VTK callback."""
 
