@@ -63,7 +63,7 @@ class NonLocalMeans(SlabDenoiser[NlmParams]):
         presets=PRESETS,
     )  # fmt: skip
     Params: ClassVar[type] = NlmParams
-    cost: ClassVar[SlabCost] = SlabCost("numpy", 0, 12, 0.5, block_slices=8)
+    cost: ClassVar[SlabCost] = SlabCost("numpy", 0, 12, 0.7, block_slices=8)
 
     def halo(self, params: NlmParams) -> int:
         """Return 1: the slices above and below take part in the comparison."""
