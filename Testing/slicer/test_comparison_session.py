@@ -378,19 +378,28 @@ def test_names_are_written_into_the_views(host, comparison, volumes):
         assert (top.max(axis=-1) > 120).sum() > 60
 
 
-def test_asking_for_a_picture_makes_the_host_draw(host, comparison, volumes):
+@pytest.mark.parametrize("managers", ["known", "unknown"])
+def test_asking_for_a_picture_makes_the_host_draw(host, comparison, volumes, managers):
     comparison.show(ids(volumes)[:2])
     handle = host.slice_view(A)
+    host.grab(A)
+    group = handle.logic.GetDisplayableManagerGroup()
+    handle.logic.SetDisplayableManagerGroup(group if managers == "known" else None)
     drawn = []
     tag = handle.render_window.AddObserver("EndEvent", lambda *_: drawn.append(1))
     request_render(handle)
     assert drawn == []
     handle.view.set_render_blocked(False)
     drawn.clear()
+    image = handle.logic.GetBackgroundLayer().GetReslice().GetOutput()
+    cut = image.GetMTime()
     request_render(handle)
     handle.view.set_render_blocked(True)
     handle.render_window.RemoveObserver(tag)
+    handle.logic.SetDisplayableManagerGroup(group)
     assert drawn
+    if managers == "known":
+        assert image.GetMTime() == cut
 
 
 def test_chart_and_table_below_the_views(context, host, comparison, volumes):

@@ -50,8 +50,7 @@ class Handle:
 class ViewHost:
     """Views of one scene; a layout splits `size` pixels among them.
 
-    Slice views are made before the layout is chosen: a slice logic only takes a slice node that it
-    adds to the scene itself. Red, Slicer's own, is there from the start.
+    Red, Slicer's own, is there from the start.
     """
 
     def __init__(self, app, size=(640, 320)):
@@ -99,6 +98,12 @@ class ViewHost:
             return
         assert definition.view_type is ViewType.SLICE_VIEW
         view = self.factory.create_view(definition, self.app.scene, self.app.app_logic)
+        # A slice logic makes a node of its own even if the scene has that singleton already.
+        node = self.app.scene.GetSingletonNode(tag, "vtkMRMLSliceNode")
+        if view.get_view_node() is not node:
+            view._logic.SetSliceNode(node)
+            view.set_view_node(node)
+        view._logic.SetDisplayableManagerGroup(view._displayable_manager_group)
         # Drawn when grabbed, not at every change of a node; and without costly smooth edges.
         view.set_render_blocked(True)
         view.render_window().SetMultiSamples(0)

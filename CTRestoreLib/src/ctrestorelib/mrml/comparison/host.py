@@ -54,5 +54,14 @@ class ViewHost(Protocol):
 
 
 def request_render(view: SliceViewHandle) -> None:
-    """Ask the host to draw a view soon (both hosts draw when a view node changes)."""
-    view.node.Modified()
+    """Ask the host to draw a view soon.
+
+    A host that gives its displayable managers to the slice logic draws without more ado. Elsewhere
+    the slice node says "modified": every host draws then, but all layers are cut anew before, which
+    takes four times as long.
+    """
+    managers = view.logic.GetDisplayableManagerGroup()
+    if managers is not None:
+        managers.RequestRender()
+    else:
+        view.node.Modified()

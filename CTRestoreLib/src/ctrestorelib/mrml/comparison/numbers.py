@@ -16,8 +16,8 @@ from ctrestorelib.mrml.comparison.statistics import (
 )
 from ctrestorelib.mrml.comparison.tables import show_table
 from ctrestorelib.mrml.scene import Node, SceneContext
-from ctrestorelib.quality.measure import MeasureReport
 from ctrestorelib.quality.nps import NoisePowerSpectrum
+from ctrestorelib.quality.result import Measure
 
 
 def show_regions(
@@ -62,7 +62,7 @@ def show_spectra(
     return table, show_chart(context, table, chart)
 
 
-def show_quality(context: SceneContext, report: MeasureReport) -> Node:
+def show_quality(context: SceneContext, measures: Sequence[Measure]) -> Node:
     """Show what was measured without a reference; see :func:`statistics.quality_columns`."""
-    columns = quality_columns(report)
+    columns = quality_columns(measures)
     return show_table(context, "quality", "Quality without a reference", columns)

@@ -88,9 +88,10 @@ class Pane:
         for extra in self._extras:
             if isinstance(extra, Overlay):
                 _adjust(extra, look)
-            elif isinstance(extra, Captions):
+            elif isinstance(extra, Divider):
+                extra.update()  # after its overlay, which comes first in the list
+            else:
                 extra.arrange(stacked=self._mode is Mode.WIPE and look.vertical)
-        # Overlay and divider watch the slice node, as the host's renderer does.
         request_render(self.view)
 
     def clear(self) -> None:
@@ -112,3 +113,4 @@ def _adjust(overlay: Overlay, look: Look) -> None:
         overlay.cut.position, overlay.cut.vertical = look.wipe, look.vertical
     else:
         overlay.cut.divisions = look.divisions
+    overlay.update()

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from ctrestorelib.core.errors import GeometryError, InputError
 from ctrestorelib.core.volume import Volume
 from ctrestorelib.quality.contrast import cnr
-from ctrestorelib.quality.measure import MeasureReport, measure
 from ctrestorelib.quality.nps import NoisePowerSpectrum, noise_power_spectrum
 from ctrestorelib.quality.result import Measure
 from ctrestorelib.quality.rois import find_rois
@@ -177,9 +176,8 @@ def spectrum_titles(name: str, spectrum: NoisePowerSpectrum) -> tuple[str, str]:
     return f"{name}: frequency [1/mm]", f"{name}: power [({spectrum.unit})^2 mm^2]"
 
 
-def quality_columns(report: MeasureReport) -> Texts:
+def quality_columns(rows: Sequence[Measure]) -> Texts:
     """Return what was measured without a reference, one row for each measure, verdict in words."""
-    rows = report.measures
     return {
         "Measure": [m.title for m in rows],
         "Value": [_value(m) for m in rows],
@@ -188,11 +186,6 @@ def quality_columns(report: MeasureReport) -> Texts:
         "Verdict": [m.verdict.word for m in rows],
         "What it says": [m.sentence for m in rows],
     }
-
-
-def measure_quality(restored: Volume, original: Volume) -> MeasureReport:
-    """Measure a restored volume against its original (seconds: meant for a child process)."""
-    return measure(restored, original=original)
 
 
 def _check_shape(volume: Volume, region: NamedMask) -> None:
