@@ -194,6 +194,8 @@ class _Choice(_Adapter):
     signal = "currentIndexChanged(int)"
 
     def prepare(self, widget, setting):
+        widget.setSizeAdjustPolicy(qt.QComboBox.AdjustToMinimumContentsLengthWithIcon)
+        widget.setMinimumContentsLength(12)
         widget.clear()
         for choice in setting.choices:
             widget.addItem(choiceLabel(choice), choice)

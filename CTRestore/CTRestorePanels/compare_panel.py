@@ -21,6 +21,8 @@ class ComparePanel(Panel):
         self.comparison = Comparison(self.desk.context, ViewsOfSlicer())
         self._shown = None
         self._noticed = ""
+        self._judge = None
+        self._profile = None
         buttons = {
             self.ui.compareButton: self.onCompare,
             self.ui.boneButton: lambda *_args: self._window("bone"),
@@ -56,6 +58,7 @@ class ComparePanel(Panel):
             button.setEnabled(not problem)
         self.ui.profileButton.setEnabled(not problem and store.get("compare_line") is not None)
         self.ui.statisticsButton.setEnabled(not problem and store.get("compare_roi") is not None)
+        self._showVerdict()
         if self.open:
             self._follow()
 
@@ -74,7 +77,13 @@ class ComparePanel(Panel):
 
     def cleanup(self):
         """Give the person's layout back."""
+        self._closeProfile()
         self.comparison.close()
+
+    def _closeProfile(self):
+        if self._profile is not None:
+            self._profile.close()
+        self._profile = None
 
     def _show(self, charts=False):
         from ctrestorelib.mrml.actions.comparing import show_comparison
@@ -124,22 +133,53 @@ class ComparePanel(Panel):
         from ctrestorelib.mrml.actions.measuring import show_profile
 
         self._show(charts=True)
-        self._try(lambda: show_profile(self.desk.context, self.desk.store))
+        self._closeProfile()
+        self._profile = self._try(lambda: show_profile(self.desk.context, self.desk.store))
 
     def onStatistics(self, *_args):
         """Measure mean, noise and contrast in the box."""
         from ctrestorelib.mrml.actions.measuring import show_statistics
 
         self._show(charts=True)
-        self._try(lambda: show_statistics(self.desk.context, self.desk.store))
+        notes = self._try(lambda: show_statistics(self.desk.context, self.desk.store))
+        self.ui.measureLabel.setText(notes or "")
 
     def onQuality(self, *_args):
-        """Judge the second volume against the first without a reference."""
-        from ctrestorelib.mrml.actions.measuring import show_quality
+        """Judge the second volume against the first without a reference; press again to cancel."""
+        from ctrestorelib.mrml.tasks.quality import QualityTask
 
-        self._show(charts=True)
-        text = self._try(lambda: show_quality(self.desk.context, self.desk.store))
-        self.ui.measureLabel.setText(text or "")
+        session = self.desk.session
+        if self._judging:
+            session.cancel()
+            return
+        self._judge = QualityTask(self.desk.context, self.desk.store)
+        self.desk.start(lambda: [self._judge], self._judge, packages=("skimage",))
+        self.refreshRun()
+
+    @property
+    def _judging(self):
+        session = self.desk.session
+        return session.busy and session.task is not None and session.task is self._judge
+
+    def refreshRun(self):
+        """Show how far the judging is."""
+        if self._judging:
+            self.ui.qualityButton.setText(_("Cancel"))
+            self.ui.measureLabel.setText(self.desk.session.sentence)
+
+    def _showVerdict(self):
+        """Show the verdict once it is there, and its table."""
+        if self._judge is None or self._judging:
+            return
+        judge, self._judge = self._judge, None
+        self.ui.qualityButton.setText(_("Judge the result"))
+        self.ui.measureLabel.setText(judge.verdict or self.desk.session.sentence)
+        if judge.verdict:
+            from ctrestorelib.mrml.comparison.tables import open_table
+
+            self._show(charts=True)
+            node = self.desk.context.node(self.desk.session.outcome.node_ids[-1])
+            open_table(self.desk.context.scene, node)
 
     def onRemovedNoise(self, *_args):
         """Make the removed noise as a volume."""

@@ -85,7 +85,7 @@ class Desk:
         if self.session is not None:
             self.session.log.append(text)
 
-    def start(self, makeTasks, first):
+    def start(self, makeTasks, first, packages=()):
         """Start what a press on Apply asks for; return whether its status line is in charge now."""
         from ctrestorelib.core.errors import CTRestoreError
         from ctrestorelib.mrml.session import Outcome
@@ -94,7 +94,8 @@ class Desk:
             return False
         restorer = getattr(first, "restorer", None)
         try:
-            ensurePackages(list(restorer.spec.needs.packages) if restorer is not None else [])
+            wanted = restorer.spec.needs.packages if restorer is not None else packages
+            ensurePackages(list(wanted))
             self.session.start(makeTasks())
         except (CTRestoreError, EnvironmentProblem) as error:
             self.session.outcome = Outcome(str(error), failed=True)

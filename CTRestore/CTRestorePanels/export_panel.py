@@ -59,8 +59,10 @@ class ExportPanel(Panel):
         self._copy(self._records.python_of)
 
     def _copy(self, render):
+        from ctrestorelib.mrml.value_units import unit_of
+
         node = self.desk.store.get("export_volume")
-        text = render(self._record(node))
+        text = render(self._record(node), input_unit=unit_of(node)[0])
         qt.QApplication.clipboard().setText(text)
         self._say(text)
 

@@ -70,12 +70,11 @@ class ReconstructPanel(Panel):
     def openGeometry(self, path):
         """Give the chosen stack its scan geometry from a file."""
         from ctrestorelib.core.errors import CTRestoreError
-        from ctrestorelib.io.geometry_files import read_geometry
-        from ctrestorelib.mrml.stacks import attach_geometry
+        from ctrestorelib.mrml.stacks import attach_geometry_file
 
         try:
             node = self.desk.context.require(self._stackId(), "stack of projections")
-            attach_geometry(self.desk.context, node, read_geometry(Path(path)))
+            attach_geometry_file(self.desk.context, node, Path(path))
         except CTRestoreError as error:
             self._say(str(error))
             return
@@ -126,14 +125,14 @@ class ReconstructPanel(Panel):
 
 def describeStack(node):
     """Return the scan in words."""
-    from ctrestorelib.mrml.stacks import is_stack, projections_of
+    from ctrestorelib.mrml.stacks import is_stack, scan_of
 
     if not is_stack(node):
         return ""
-    projections = projections_of(node)
-    rows, cols = projections.geometry.detector_shape
+    scan = scan_of(node)
+    rows, cols = scan.detector_shape
     return _("{views} views of {rows} x {cols} pixels.").format(
-        views=projections.views, rows=rows, cols=cols
+        views=scan.views, rows=rows, cols=cols
     )
 
 

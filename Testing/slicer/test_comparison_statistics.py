@@ -16,7 +16,6 @@ from ctrestorelib.mrml.comparison.statistics import (
     Named,
     NamedMask,
     contrast_columns,
-    measure_quality,
     noise_spectra,
     quality_columns,
     region_columns,
@@ -25,6 +24,7 @@ from ctrestorelib.mrml.comparison.statistics import (
 )
 from ctrestorelib.mrml.transforms import matrix_of
 from ctrestorelib.mrml.volumes import new_volume_node
+from ctrestorelib.quality.measure import measure
 
 GRID = VolumeGeometry.from_spacing((12, 96, 104), (0.7, 0.7, 2.0))
 
@@ -174,7 +174,7 @@ def report():
     smooth = original.values.copy()
     for axis in (1, 2):
         smooth = (np.roll(smooth, 1, axis) + 2 * smooth + np.roll(smooth, -1, axis)) / 4
-    return measure_quality(original.with_values(smooth), original)
+    return measure(original.with_values(smooth), original=original).measures
 
 
 def test_quality_without_a_reference_is_told_with_its_verdict(report):
@@ -186,7 +186,7 @@ def test_quality_without_a_reference_is_told_with_its_verdict(report):
     assert "plastic" in found["What it says"][row]
     assert float(found["Value"][row]) > 0
     assert "PSNR" not in " ".join(found["Measure"])
-    missing = [n for n, m in enumerate(report.measures) if m.value is None]
+    missing = [n for n, m in enumerate(report) if m.value is None]
     for n in missing:
         assert found["Value"][n] == found["Unit"][n] == ""
         assert found["What it says"][n].startswith("Not measurable")

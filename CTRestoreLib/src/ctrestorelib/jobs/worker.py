@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from ctrestorelib.core.errors import CTRestoreError, ResourceError
+from ctrestorelib.core.files import atomic_path
 from ctrestorelib.core.job import Event, Job
 from ctrestorelib.core.system import process_exists
 from ctrestorelib.jobs.execute import perform_restoration
+from ctrestorelib.jobs.measuring import perform_measure
 from ctrestorelib.jobs.scan import perform_scan
 
 _ASK_EVERY_S = 0.05
@@ -29,6 +31,7 @@ _FULL_DISK = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 TASKS: dict[str, Callable[[Path, Job], None]] = {
     "restore": perform_restoration,
     "scan": perform_scan,
+    "measure": perform_measure,
 }
 """What a worker can do, by the ``task`` of ``request.json``."""
 
@@ -43,7 +46,8 @@ class EventLog:
     def __call__(self, event: Event) -> None:
         """Append one event; a preview's slice goes to a file of its own."""
         if event["kind"] == "preview":
-            np.save(self._folder / "preview.npy", event["slice"], allow_pickle=False)
+            with atomic_path(self._folder / "preview.npy") as temporary:  # the host may be reading
+                np.save(temporary, event["slice"], allow_pickle=False)
             event = {"kind": "preview"}
         self._file.write(json.dumps(event) + "\n")
 

@@ -103,6 +103,19 @@ def geometry_of(node: Node) -> VolumeGeometry:
     return _geometry(node, own_ijk_to_ras(node))
 
 
+def world_geometry_of(node: Node) -> VolumeGeometry:
+    """Return a volume node's grid in the world's LPS, its linear parent transform applied.
+
+    Raises
+    ------
+    InputError
+        If the node has no image.
+    GeometryError
+        If a parent transform warps space, or the axes do not span it.
+    """
+    return _grid(node, harden=True)
+
+
 def _geometry(node: Node, ijk_to_ras: NDArray[np.float64]) -> VolumeGeometry:
     image, _ = scalars_of(node)
     first = image.GetExtent()[::2]  # a cropped image may begin at another index than 0

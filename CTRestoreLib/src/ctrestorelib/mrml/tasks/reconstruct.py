@@ -12,13 +12,14 @@ from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.geometry.field_of_view import default_grid
 from ctrestorelib.geometry.projections import ProjectionSet
+from ctrestorelib.geometry.scan import ConeBeamGeometry
 from ctrestorelib.jobs.request import JobRequest
 from ctrestorelib.jobs.runner import RunningJob
 from ctrestorelib.mrml.adopt import adopt_result
 from ctrestorelib.mrml.parameters import ParameterStore
 from ctrestorelib.mrml.regions import grid_in_roi
 from ctrestorelib.mrml.scene import Node, SceneContext
-from ctrestorelib.mrml.stacks import is_stack, looks_like_projections, projections_of
+from ctrestorelib.mrml.stacks import is_stack, looks_like_projections, projections_of, scan_of
 from ctrestorelib.mrml.tasks.task import (
     chosen_method,
     params_of,
@@ -76,25 +77,21 @@ class ReconstructTask:
 
     def plan(self) -> Plan:
         """Return what it will cost."""
-        projections = self._projections()
+        scan = self._scan()
         restorer = self.restorer
         prior = self._prior_node()
         needs = restorer.spec.needs
         if Role.PRIOR_VOLUME in needs.required and prior is None:
             message = f"{restorer.spec.title} needs an earlier volume of the same patient."
             raise InputError(message, hint="Choose it below, or take another method.")
-        if projections.views < needs.min_views:
+        if scan.views < needs.min_views:
             message = f"{restorer.spec.title} needs at least {needs.min_views} views."
-            raise InputError(message, hint=f"This scan has {projections.views}.")
-        shapes = InputShapes(
-            scan=projections.geometry,
-            grid=self.grid(projections),
-            has_prior=prior is not None,
-        )
+            raise InputError(message, hint=f"This scan has {scan.views}.")
+        shapes = InputShapes(scan=scan, grid=self.grid(scan), has_prior=prior is not None)
         params: Any = params_from(restorer.Params, params_of(self.store, restorer.spec.id))
         return restorer.plan(shapes, params, Budget.detect())
 
-    def grid(self, projections: ProjectionSet) -> VolumeGeometry:
+    def grid(self, scan: ConeBeamGeometry) -> VolumeGeometry:
         """Return the voxel grid of the result: of a volume, or the field of view; cut to the ROI.
 
         Raises
@@ -106,7 +103,7 @@ class ReconstructTask:
         if like is not None:
             grid = world_geometry_of(like)
         else:
-            grid = default_grid(projections.geometry, self.store.get("reconstruct_spacing_mm"))
+            grid = default_grid(scan, self.store.get("reconstruct_spacing_mm"))
         roi = self.store.get("reconstruct_roi")
         return grid if roi is None else grid_in_roi(roi, grid)
 
@@ -119,7 +116,7 @@ class ReconstructTask:
             If a node or a parameter cannot be used.
         """
         projections = self._projections()
-        grid = self.grid(projections)
+        grid = self.grid(projections.geometry)
         restorer = self.restorer
         mu_water = self.store.get("reconstruct_mu_water_per_mm")
         return JobRequest(
@@ -152,12 +149,20 @@ class ReconstructTask:
         self.store.update({"compare_a": first, "compare_b": node, "export_volume": node})
         return [node]
 
+    def _scan(self) -> ConeBeamGeometry:
+        """Return the geometry of the views used; the projections are not touched."""
+        scan = scan_of(self.stack)
+        return scan[self._used(scan.views)]
+
     def _projections(self) -> ProjectionSet:
         projections = projections_of(self.stack)
-        wanted = self.store.get("reconstruct_views")
-        if wanted is None or wanted >= projections.views:
-            return projections
-        return projections[np.arange(wanted) * projections.views // wanted]
+        return projections[self._used(projections.views)]
+
+    def _used(self, views: int) -> Any:
+        wanted: int | None = self.store.get("reconstruct_views")
+        if wanted is None or wanted >= views:
+            return slice(None)
+        return np.arange(wanted) * views // wanted
 
     def _prior_node(self) -> Node | None:
         optional = self.restorer.spec.needs
