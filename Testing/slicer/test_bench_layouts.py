@@ -96,6 +96,19 @@ def test_views_fill_the_widget_and_follow_its_size(bench, pair):
     assert tuple(pair.sliceWidget("BenchA").mrmlSliceNode().GetDimensions()[:2]) == (width, height)
 
 
+def test_views_have_their_sizes_right_after_the_layout_is_set(bench):
+    manager = slicer.app.layoutManager()
+    use_layout(manager, f'<layout type="vertical">{view("BenchA")}{view("BenchF")}</layout>')
+    sizes = {}
+    for tag in ("BenchA", "BenchF"):
+        sizes[tag] = manager.sliceWidget(tag).mrmlSliceNode().GetDimensions()[:2]
+    bench.pump(0.1)
+    for tag, size in sizes.items():
+        canvas = manager.sliceWidget(tag).viewport()
+        assert size == (canvas.width, canvas.height)
+        assert canvas.width > 1.5 * canvas.height
+
+
 def test_linked_views_of_a_group_scroll_together(bench):
     manager = slicer.app.layoutManager()
     views = view("BenchC") + view("BenchD") + view("BenchE", group=3)

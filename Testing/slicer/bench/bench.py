@@ -205,9 +205,9 @@ class Bench:
         return view.viewport().array()
 
     # ----- between tests
-    def speak(self, name):
-        """Give PythonQt's rules to a test module too, so that it reads `w.value`."""
-        pythonqt.speak(name)
+    def speak_in(self, folder):
+        """Give PythonQt's rules to the tests of a folder too, so that they read `w.value`."""
+        pythonqt.speak_in(folder)
 
     def reset(self):
         """Back to an empty scene, no panel, no problems, the four-up layout."""

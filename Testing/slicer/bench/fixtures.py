@@ -17,7 +17,7 @@ def slicer_bench(slicer_app):
 def bench(slicer_bench, request):
     """Return the bench, empty; the test speaks PythonQt and fails when problems are left."""
     slicer_bench.reset()
-    slicer_bench.speak(request.module.__name__)
+    slicer_bench.speak_in(request.path.parent)
     yield slicer_bench
     found = [str(p) for p in slicer_bench.problems]
     slicer_bench.reset()

@@ -141,11 +141,20 @@ class qSlicerLayoutManager(QObject):
             former.setParent(None)
             former.deleteLater()
         self._viewport.layout().addWidget(self._top)
+        self._settle()
         for key, view in self._views.items():
             if hasattr(view._node, "SetMappedInLayout"):
                 view._node.SetMappedInLayout(key in self._shown)
         self._built = text
         self.layoutChanged.emit(self._layout())
+
+    def _settle(self):
+        """Give the new views their sizes now: who fits a slice right after needs them."""
+        self._top.show()
+        self._viewport.layout().activate()
+        for holder in (self._top, *self._top.findChildren(QWidget)):
+            if holder.layout() is not None:
+                holder.layout().activate()
 
     def _make(self, layout):
         kind = layout.get("type", "horizontal")

@@ -20,6 +20,7 @@ STAND_IN = "_bench_stand_in"
 """Class attribute of a widget that stands for a C++ one."""
 
 _plain_get = QObject.__getattribute__
+_HERE = Path(__file__).resolve().parent
 _folders: list[Path] = []
 _names: dict[str, bool] = {}
 _by_name: set[str] = set()
@@ -27,8 +28,10 @@ _installed: list[bool] = []
 
 
 def speak_in(folder) -> None:
-    """Give PythonQt's rules to every module whose file lies below `folder`."""
-    _folders.append(Path(folder).resolve())
+    """Give PythonQt's rules to every module whose file lies below `folder` (not to the bench)."""
+    folder = Path(folder).resolve()
+    if folder not in _folders:
+        _folders.append(folder)
     _names.clear()
 
 
@@ -49,7 +52,8 @@ def _speaks(depth: int = 2) -> bool:
     if name not in _names:
         file = names.get("__file__")
         path = Path(file).resolve() if file else None
-        inside = bool(path) and any(f in path.parents for f in _folders)
+        inside = path is not None and _HERE not in path.parents
+        inside = inside and any(folder in path.parents for folder in _folders)
         _names[name] = inside or name in _by_name
     return _names[name]
 

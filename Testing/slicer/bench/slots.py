@@ -22,6 +22,7 @@ def connect_slot(owner, signal, slot, most: int | None) -> bool:
         except Exception as error:  # noqa: BLE001 - what Qt would only print
             record_exception(f"slot {getattr(slot, '__qualname__', slot)}", error)
 
+    call.owner = owner  # the table above lives on this wrapper: keep it as long as the connection
     signal.connect(call)
     table.append((_key(signal), slot, call))
     return True
