@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 _ABSENT = [p for p in ("slicer", "trame_slicer") if importlib.util.find_spec(p) is None]
-collect_ignore_glob = ["test_*.py"] if _ABSENT else []
+_NO_QT = importlib.util.find_spec("PySide6") is None
+_ON_THE_BENCH = ["test_bench_*.py", "test_module_*.py"]
+collect_ignore_glob = ["test_*.py"] if _ABSENT else _ON_THE_BENCH if _NO_QT else []
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -26,6 +28,8 @@ def pytest_report_header():
     """Say at the start of the run what is left out and why."""
     if _ABSENT:
         return f"Testing/slicer is left out: {' and '.join(_ABSENT)} not installed here"
+    if _NO_QT:
+        return "The module on the Qt test bench is left out: PySide6 not installed here"
     return None
 
 

@@ -16,9 +16,11 @@ from PySide6.QtWidgets import QApplication, QMainWindow, QScrollArea, QSplitter,
 from . import dialogs, pythonqt, report
 from .application import make_folder, make_modules, qSlicerApplication
 from .layouts import qSlicerLayoutManager
+from .log import log
 from .module_classes import qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget
-from .slicer_modules import install_modules, install_util, log
+from .slicer_modules import install_modules
 from .ui_loader import report_without_scene
+from .util_functions import install_util
 
 _bench: list[Bench] = []
 

@@ -10,7 +10,7 @@ from PySide6.QtCore import QBuffer, QByteArray, QMetaObject, QObject
 from PySide6.QtUiTools import QUiLoader
 from PySide6.QtWidgets import QWidget
 
-from . import ctk_sliders, ctk_widgets
+from . import ctk_containers, ctk_sliders, ctk_widgets
 from .mrml_widgets import all_mrml_widgets
 from .pythonqt import STAND_IN, signal_of
 from .report import record, refuse
@@ -35,7 +35,7 @@ LAYOUT_PROPERTIES = {
 
 def stand_ins() -> dict[str, type[QWidget]]:
     """Return every custom widget class that a Designer file may name."""
-    named = {**vars(ctk_sliders), **vars(ctk_widgets)}
+    named = {**vars(ctk_sliders), **vars(ctk_containers), **vars(ctk_widgets)}
     ctk = {k: v for k, v in named.items() if isinstance(v, type) and STAND_IN in vars(v)}
     return {k: v for k, v in ctk.items() if k.startswith("ctk")} | all_mrml_widgets()
 
