@@ -61,10 +61,11 @@ class Artist:
 
 def story(artist: Artist) -> None:
     """From the phantom to the saved result."""
-    from ctrestorelib.mrml.samples import add_knee
+    import slicer
 
-    clean, noisy = add_knee(artist.desk.context, shape=(64, 128, 128))
-    artist.desk.change({"input_volume": noisy})
+    artist.panel("InputPanel").onPhantom()
+    artist.settle()
+    clean = artist.desk.store.get("scan_volume")
     artist.panels("input", "input")
     artist.panels("denoise", "denoise")
     artist.apply("DenoisePanel")
@@ -77,7 +78,16 @@ def story(artist: Artist) -> None:
         artist.window(f"compare_{mode}", "compare")
     artist.desk.change({"compare_mode": "side_by_side"})
     add_measures(artist)
+    for name in ("Profile", "Muscle"):
+        slicer.mrmlScene.GetFirstNodeByName(name).GetDisplayNode().SetVisibility3D(False)
     artist.window("measure", "compare")
+    artist.panel("ComparePanel").onQuality()
+    artist.bench.pump(lambda: not artist.desk.session.busy, timeout=120)
+    artist.settle()
+    artist.panel("ComparePanel").ui.measureBox.setProperty("collapsed", False)
+    artist.window("quality", "compare")
+    for name in ("Profile", "Muscle"):
+        slicer.mrmlScene.GetFirstNodeByName(name).GetDisplayNode().SetVisibility(False)
     artist.desk.change({"compare_charts": False, "compare_mode": "wipe"})
     artist.settle()
     segment = artist.panel("SegmentPanel")
@@ -87,6 +97,8 @@ def story(artist: Artist) -> None:
     segment.onSurfaces()
     segment.onDistance()
     artist.window("segment", "segment")
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        node.GetDisplayNode().SetVisibility(False)
     artist.desk.change({"scan_volume": clean, "scan__views": 10})
     artist.panels("scan", "scan")
     artist.apply("ScanPanel")
@@ -112,12 +124,12 @@ def add_measures(artist: Artist) -> None:
 
     line = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", "Profile")
     line.CreateDefaultDisplayNodes()
-    line.AddControlPoint(vtk.vtkVector3d(-45, 5, 10))
-    line.AddControlPoint(vtk.vtkVector3d(45, 5, 10))
+    line.AddControlPoint(vtk.vtkVector3d(-45, 14, 1))
+    line.AddControlPoint(vtk.vtkVector3d(45, 14, 1))
     box = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Muscle")
     box.CreateDefaultDisplayNodes()
-    box.SetCenter(0, -45, 10)
-    box.SetSize(24, 14, 20)
+    box.SetCenter(12, -14, 1)
+    box.SetSize(24, 16, 20)
     artist.desk.change({"compare_line": line, "compare_roi": box})
     compare = artist.panel("ComparePanel")
     compare.onProfile()

@@ -165,6 +165,8 @@ class _Number(_Adapter):
     signal = "valueChanged(double)"
 
     def prepare(self, widget, setting):
+        if widget.className() == "QDoubleSpinBox":
+            widget.setDecimals(decimalsOf(setting))
         low, high = setting.info.bounds
         widget.setMinimum(low if low is not None else -1e9)
         widget.setMaximum(high if high is not None else 1e9)
@@ -256,10 +258,12 @@ class OptionalNumber:
 
     def __init__(self, desk, setting):
         self._desk, self._setting, self._pulling = desk, setting, False
+        self._touched = False
         self.widget = qt.QWidget()
         layout = qt.QHBoxLayout(self.widget)
         layout.setContentsMargins(0, 0, 0, 0)
-        self.automatic = qt.QCheckBox(_("Automatic"))
+        none = setting.info.none
+        self.automatic = qt.QCheckBox(translate(STRINGS, none[:1].upper() + none[1:]))
         self.number = qt.QSpinBox() if setting.kind == "int" else newDoubleSpinBox()
         ADAPTERS[self.number.className()].prepare(self.number, setting)
         for part, name in ((self.automatic, "Automatic"), (self.number, "")):
@@ -276,7 +280,8 @@ class OptionalNumber:
         self._pulling = True
         self.automatic.setChecked(value is None)
         self.number.setEnabled(value is not None)
-        if value is not None and self.number.value != value:
+        if value is not None:
+            self._touched = True
             self.number.setValue(value)
         self._pulling = False
 
@@ -287,16 +292,26 @@ class OptionalNumber:
         self._desk.change({self._setting.name: value})
 
     def _start(self):
-        """Return the spin box's value as an allowed one."""
+        """Return the spin box's value as an allowed one; a fitting one when it was never set."""
         low, _high = self._setting.info.bounds
         value = self.number.value
-        return max(value, low) if low is not None else value
+        if not self._touched and self._setting.info.start is not None:
+            value = self._setting.info.start
+        self._touched = True
+        value = max(value, low) if low is not None else value
+        return int(value) if self._setting.kind == "int" else value
+
+
+def decimalsOf(setting):
+    """Return how many decimals a number needs: two, or one more than its default or limits show."""
+    numbers = [setting.default, setting.info.start, *setting.info.bounds]
+    shown = [f"{n:.6f}".rstrip("0") for n in numbers if isinstance(n, (int, float)) and n < 1000]
+    return min(6, max([2, *(len(text.split(".")[1]) + 1 for text in shown if text[-1] != ".")]))
 
 
 def newDoubleSpinBox():
     """Return a spin box for numbers of any size."""
     box = qt.QDoubleSpinBox()
-    box.setDecimals(5)
     box.setStepType(qt.QAbstractSpinBox.AdaptiveDecimalStepType)
     box.setKeyboardTracking(False)
     return box

@@ -1,5 +1,6 @@
 """See what changed: linked views, profile, numbers."""
 
+import qt
 from slicer.i18n import tr as _
 
 from CTRestorePanels.panel import Panel
@@ -92,6 +93,7 @@ class ComparePanel(Panel):
         if charts and not store.get("compare_charts"):
             self.desk.change({"compare_charts": True})
         self._shown = self._state()
+        qt.QTimer.singleShot(0, self.comparison.settle)
         self._try(
             lambda: show_comparison(
                 self.desk.context, self.comparison, store,

@@ -1,6 +1,7 @@
 """Which volume, what its values mean, and what is odd about it."""
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from CTRestorePanels.panel import Panel
@@ -31,9 +32,10 @@ class InputPanel(Panel):
         self.ui.inputWarningLabel.setVisible(bool(warning))
 
     def onPhantom(self, *_args):
-        """Make the synthetic knee and choose its noisy version."""
-        _clean, noisy = self.desk.logic.makePhantom()
-        self.desk.change({"input_volume": noisy})
+        """Make the synthetic knee, show and choose its noisy version."""
+        clean, noisy = self.desk.logic.makePhantom()
+        self.desk.change({"input_volume": noisy, "scan_volume": clean})
+        slicer.util.setSliceViewerLayers(background=noisy, fit=True)
 
 
 def describe(node):

@@ -130,18 +130,24 @@ class SegmentPanel(Panel):
             return None
 
     def _showTable(self, node):
-        """Show a table node turned by a quarter: one column a segment."""
+        """Show a table node turned by a quarter: one column a segment, full names as tooltips."""
         table, box = node.GetTable(), self.ui.segmentTable
         rows, columns = table.GetNumberOfColumns() - 1, table.GetNumberOfRows()
         box.setRowCount(rows)
         box.setColumnCount(columns)
         box.setVerticalHeaderLabels([table.GetColumnName(n + 1) for n in range(rows)])
-        box.setHorizontalHeaderLabels([table.GetValue(n, 0).ToString() for n in range(columns)])
-        for row in range(rows):
-            for column in range(columns):
+        for column in range(columns):
+            title = _("Original") if column == 0 else _("Result {n}").format(n=column)
+            head = qt.QTableWidgetItem(title)
+            head.setToolTip(table.GetValue(column, 0).ToString())
+            box.setHorizontalHeaderItem(column, head)
+            for row in range(rows):
                 text = table.GetValue(column, row + 1).ToString()
                 box.setItem(row, column, qt.QTableWidgetItem(text))
         box.resizeColumnsToContents()
+        box.resizeRowsToContents()
+        height = sum(box.rowHeight(row) for row in range(rows))
+        box.setMinimumHeight(height + box.horizontalHeader().sizeHint.height() + 4)
         box.show()
 
     def _forgetDeleted(self):

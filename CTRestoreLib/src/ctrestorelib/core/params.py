@@ -45,6 +45,10 @@ class Param:
         Smallest and largest allowed value of a number, both included; None for an open end.
     advanced
         Whether panels hide it in the advanced section.
+    none
+        What None means, where it is allowed: ``"automatic"``, ``"no noise"``.
+    start
+        Number offered when a person leaves None; the smallest allowed one if not given.
     """
 
     label: str
@@ -52,6 +56,8 @@ class Param:
     unit: str = ""
     bounds: tuple[float | None, float | None] = (None, None)
     advanced: bool = False
+    none: str = "automatic"
+    start: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,9 +91,9 @@ class ParamField:
 
     @property
     def default_text(self) -> str:
-        """The default in words: "automatic", or the value with its unit."""
+        """The default in words: what None means, or the value with its unit."""
         if self.default is None:
-            return "automatic"
+            return self.info.none
         return f"{to_plain(self.default)} {self.info.unit}".strip()
 
     def check(self, value: Any) -> Any:

@@ -127,13 +127,13 @@ class PanelSettings:
     ] = ""
     reconstruct_views: Annotated[
         int | None,
-        Param("Views used", "Use only this many views, spread evenly. Automatic: all of them.",
-              bounds=(1, 20000)),
+        Param("Views used", "Use only this many views, spread evenly.",
+              bounds=(1, 20000), none="all", start=10),
     ] = None  # fmt: skip
     reconstruct_spacing_mm: Annotated[
         float | None,
         Param("Voxel size", "Edge of the cubic voxels of the result. Automatic: what the detector "
-              "resolves. Larger is faster and needs less memory.", "mm", (0.001, 50)),
+              "resolves. Larger is faster and needs less memory.", "mm", (0.001, 50), start=1.0),
     ] = None  # fmt: skip
     reconstruct_unit: Annotated[
         OutputUnit, Param("Values as", "HU, or attenuation in 1/mm.")
@@ -180,13 +180,13 @@ class PanelSettings:
     ] = SegmentBy.BONE  # fmt: skip
     segment_lower: Annotated[
         float | None,
-        Param("From", "Lowest value that belongs to the segment. Automatic: no lower end.",
-              bounds=(-1e5, 1e6)),
+        Param("From", "Lowest value that belongs to the segment.", bounds=(-1e5, 1e6),
+              none="no lower end", start=226.0),
     ] = 226.0  # fmt: skip
     segment_upper: Annotated[
         float | None,
-        Param("To", "Highest value that belongs to the segment. Automatic: no upper end.",
-              bounds=(-1e5, 1e6)),
+        Param("To", "Highest value that belongs to the segment.", bounds=(-1e5, 1e6),
+              none="no upper end", start=3071.0),
     ] = None  # fmt: skip
     segment_existing_id: Annotated[
         str, Param("Its segment", "The segment to read in both volumes.")

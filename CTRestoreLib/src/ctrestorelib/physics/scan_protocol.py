@@ -73,6 +73,7 @@ class ScanProtocol:
             "First view",
             "Angle of the first view: 0 looks from the front of a patient, 90 from the left.",
             unit="deg",
+            advanced=True,
         ),
     ] = 0.0
     beam: Annotated[
@@ -85,11 +86,16 @@ class ScanProtocol:
             "Rotation axis",
             "patient: the gantry turns about the long axis of the body. world: about the y axis of "
             "the volume's world, as RTK does.",
+            advanced=True,
         ),
     ] = Orientation.PATIENT
     isocentre: Annotated[
         Isocentre,
-        Param("Isocentre", "Where the rotation axis passes: the volume's middle or the origin."),
+        Param(
+            "Isocentre",
+            "Where the rotation axis passes: the volume's middle or the origin.",
+            advanced=True,
+        ),
     ] = Isocentre.VOLUME
     sod_mm: Annotated[
         float,
@@ -102,10 +108,24 @@ class ScanProtocol:
               bounds=(1, None)),
     ] = 1500.0  # fmt: skip
     rows: Annotated[
-        int | None, Param("Detector rows", "Automatic: covers the volume.", bounds=(1, 8192))
+        int | None,
+        Param(
+            "Detector rows",
+            "Automatic: covers the volume.",
+            bounds=(1, 8192),
+            advanced=True,
+            start=256,
+        ),
     ] = None
     cols: Annotated[
-        int | None, Param("Detector columns", "Automatic: covers the volume.", bounds=(1, 8192))
+        int | None,
+        Param(
+            "Detector columns",
+            "Automatic: covers the volume.",
+            bounds=(1, 8192),
+            advanced=True,
+            start=256,
+        ),
     ] = None
     pixel_mm: Annotated[
         float | None,
@@ -114,6 +134,7 @@ class ScanProtocol:
             "Edge of a detector pixel. Automatic: the smallest voxel edge times the magnification.",
             unit="mm",
             bounds=(0.001, None),
+            start=0.5,
         ),
     ] = None
     offset_mm: Annotated[
@@ -122,6 +143,7 @@ class ScanProtocol:
             "Detector offset",
             "Sideways shift of the detector for a wider field of view (offset scan, full turn).",
             unit="mm",
+            advanced=True,
         ),
     ] = 0.0
     i0: Annotated[
@@ -131,21 +153,31 @@ class ScanProtocol:
             "Photons that reach a pixel without an object: 1e5 is a usual dose, 1e4 is low. "
             "Automatic: no noise at all.",
             bounds=(1, None),
+            none="no noise",
+            start=1e5,
         ),
     ] = None
     electronic_sd: Annotated[
         float,
         Param("Electronic noise", "Standard deviation of the detector's own noise.", unit="counts",
-              bounds=(0, None)),
+              bounds=(0, None), advanced=True),
     ] = DEFAULT_ELECTRONIC_SD  # fmt: skip
     bowtie: Annotated[
         bool,
-        Param("Bowtie filter", "Weaken the beam towards its edges, as a clinical scanner does."),
+        Param(
+            "Bowtie filter",
+            "Weaken the beam towards its edges, as a clinical scanner does.",
+            advanced=True,
+        ),
     ] = False
     mu_water_per_mm: Annotated[
         float,
         Param(
-            "Attenuation of water", "Turns HU into attenuation.", unit="1/mm", bounds=(0.01, 0.2)
+            "Attenuation of water",
+            "Turns HU into attenuation.",
+            unit="1/mm",
+            bounds=(0.01, 0.2),
+            advanced=True,
         ),
     ] = MU_WATER_PER_MM
     detector_blur_px: Annotated[
@@ -173,7 +205,8 @@ class ScanProtocol:
         ),
     ] = 2
     as_counts: Annotated[
-        bool, Param("Counts", "Give photon counts instead of line integrals; needs i0.")
+        bool,
+        Param("Counts", "Give photon counts instead of line integrals; needs i0.", advanced=True),
     ] = False
     shift_u_mm: Annotated[
         float,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ctrestorelib.core.errors import InputError
 from ctrestorelib.mrml.actions.comparing import chosen_volumes
 from ctrestorelib.mrml.comparison.charts import open_chart
+from ctrestorelib.mrml.comparison.layouts import short_names
 from ctrestorelib.mrml.comparison.numbers import show_contrast, show_regions, show_spectra
 from ctrestorelib.mrml.comparison.profile import LineProfile
 from ctrestorelib.mrml.comparison.roi_masks import mask_from_roi
@@ -46,7 +47,10 @@ def show_statistics(context: SceneContext, store: ParameterStore) -> str:
         message = "No box is chosen."
         raise InputError(message, hint="Draw a box (Markups ROI) in even tissue and choose it.")
     nodes = chosen_volumes(store)
-    volumes = [Named(node.GetName(), volume_from_node(node).volume) for node in nodes]
+    names = short_names([node.GetName() for node in nodes])
+    volumes = [
+        Named(name, volume_from_node(node).volume) for name, node in zip(names, nodes, strict=True)
+    ]
     boxes = [box for box in (roi, background) if box is not None]
     regions = [[_region(box, node) for box in boxes] for node in nodes]
     table = show_regions(context, volumes, regions)

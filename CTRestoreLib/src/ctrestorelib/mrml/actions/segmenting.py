@@ -124,7 +124,12 @@ def colour_by_distance(
         message = "A distance needs two segments; an existing segment is one and the same in both."
         raise InputError(message, hint="Choose a range of values instead.")
     first, second = result.segments[:2]
-    return distance_surface(context, second, first, options=options)
+    model = distance_surface(context, second, first, options=options)
+    for segment in (first, second):  # their own surfaces would lie over the coloured one
+        display = segment.segmentation.GetDisplayNode()
+        if display is not None:
+            display.SetSegmentVisibility3D(segment.segment_id, False)
+    return model
 
 
 def save_surfaces(

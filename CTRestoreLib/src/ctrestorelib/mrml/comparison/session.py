@@ -60,6 +60,7 @@ class Comparison:
         self._remembered: int | None = None
         self._volumes: list[Node] = []
         self._panes: list[Pane] = []
+        self._kept: dict[str, Pose] = {}
         self._link: WindowLink | None = None
         self._observers = Observers()
         self._scene_closing = False
@@ -134,6 +135,20 @@ class Comparison:
         resize([pane.view for pane in self._panes])
         self._take(fitting_poses(first, self._volumes[0]))
 
+    def settle(self) -> None:
+        """Place the slices again, now that the window has given its views their final sizes.
+
+        A window sizes new views only after the event that opened them: a desktop host calls this
+        from a single-shot timer after :meth:`show`.
+        """
+        if not self._panes:
+            return
+        if self._kept:
+            resize([pane.view for pane in self._panes])
+            self._take(self._kept)
+        else:
+            self.fit()
+
     def set_blend(self, share: float) -> None:
         """Show this share (0 to 1) of the second volume in ``BLEND``."""
         self._look.blend = _share(share, "The blend")
@@ -178,11 +193,8 @@ class Comparison:
         self._layout, self._volumes = layout, volumes
         self._panes = [Pane(self._view(c.tag), c, volumes) for c in layout.cells]
         self._link = WindowLink(_same_kind(volumes, layout.mode))
-        if {c.orientation for c in layout.cells} <= kept.keys():
-            resize([pane.view for pane in self._panes])
-            self._take(kept)
-        else:
-            self.fit()
+        self._kept = kept if {c.orientation for c in layout.cells} <= kept.keys() else {}
+        self.settle()
         for pane in self._panes:
             pane.dress(layout.mode, self._look, layout.labels, self.set_wipe)
         for pane in self._panes:

@@ -34,8 +34,9 @@ class ScanTask:
 
     @property
     def source(self) -> Node | None:
-        """The volume to scan."""
-        return self.store.get("scan_volume")
+        """The volume to scan: the one chosen for it, or the input volume."""
+        chosen = self.store.get("scan_volume")
+        return chosen if chosen is not None else self.store.get("input_volume")
 
     @property
     def title(self) -> str:
