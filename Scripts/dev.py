@@ -3,7 +3,7 @@
 
     python3 Scripts/dev.py demo    set up, then run the main job offline and show a report
     python3 Scripts/dev.py test    set up, then lint, type check, architecture check and all tests
-    python3 Scripts/dev.py setup | lint | bench | docs
+    python3 Scripts/dev.py setup | lint | bench | docs | pictures
 
 Only the standard library is used here, so that it runs with any Python from 3.11 to 3.13 on Linux,
 macOS and Windows. Packages go to ``.venv`` in the versions of ``Scripts/constraints.txt``.
@@ -38,8 +38,9 @@ SYSTEM_PACKAGES = {
     "libxkbcommon.so.0": "libxkbcommon0",
     "libfontconfig.so.1": "libfontconfig1",
     "libdbus-1.so.3": "libdbus-1-3",
+    "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core",
 }
-"""Command or library -> Debian package that brings it; tests skip where theirs is absent."""
+"""Command, library or file -> Debian package that brings it; its tests skip where it is absent."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,7 +99,9 @@ def system_packages() -> None:
 
 
 def _present(name: str) -> bool:
-    """Whether a command is on the path, or a shared library (Linux) can be loaded."""
+    """Whether a command is on the path, a file exists or a library can be loaded (Linux)."""
+    if name.startswith("/"):
+        return Path(name).exists() or not sys.platform.startswith("linux")
     if ".so" not in name:
         return shutil.which(name) is not None
     if not sys.platform.startswith("linux"):
@@ -152,12 +155,18 @@ def docs(rest: list[str]) -> int:
     return setup() or _run([PYTHON, ROOT / "Scripts" / "generate_docs.py", *rest])
 
 
+def pictures(rest: list[str]) -> int:
+    """Draw the module's panels and layouts on the test bench into Docs/pictures/slicer."""
+    return setup() or _run([PYTHON, ROOT / "Scripts" / "slicer_pictures.py", *rest])
+
+
 def _run(command: list[object]) -> int:
     sys.stdout.flush()
     return subprocess.call([str(c) for c in command], cwd=ROOT)
 
 
-COMMANDS = {"setup": setup, "demo": demo, "test": test, "lint": lint, "bench": bench, "docs": docs}
+COMMANDS = {"setup": setup, "demo": demo, "test": test, "lint": lint, "bench": bench, "docs": docs,
+            "pictures": pictures}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

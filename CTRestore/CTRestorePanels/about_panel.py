@@ -24,11 +24,15 @@ class AboutPanel(Panel):
     def refresh(self):
         """Show new lines of the log."""
         super().refresh()
+        self.refreshRun()
+        self.ui.discardButton.setEnabled(bool(self._last()) and not self.desk.session.busy)
+
+    def refreshRun(self):
+        """Add the new lines of the log."""
         lines = self.desk.session.log
         for line in lines[self._shown :]:
             self.ui.logText.appendPlainText(line)
         self._shown = len(lines)
-        self.ui.discardButton.setEnabled(bool(self._last()) and not self.desk.session.busy)
 
     def onCopy(self, *_args):
         """Copy log and versions."""

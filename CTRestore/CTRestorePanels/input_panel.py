@@ -14,6 +14,7 @@ class InputPanel(Panel):
 
     def setup(self):
         """Connect the phantom button."""
+        self._state, self._text = None, ("", "")
         self.ui.phantomButton.connect("clicked(bool)", self.onPhantom)
         self.ui.inputWarningLabel.hide()
         self.ui.inputFactsLabel.setTextInteractionFlags(qt.Qt.TextSelectableByMouse)
@@ -25,11 +26,22 @@ class InputPanel(Panel):
         self.ui.hardenCheck.setVisible(
             node is not None and node.GetParentTransformNode() is not None
         )
-        facts, warning = describe(node) if node is not None else ("", "")
+        facts, warning = self._described(node)
         self.ui.inputFactsLabel.setText(facts)
         self.ui.inputFactsLabel.setVisible(bool(facts))
         self.ui.inputWarningLabel.setText(warning)
         self.ui.inputWarningLabel.setVisible(bool(warning))
+
+    def _described(self, node):
+        """Describe a node, looking through its voxels only after it changed."""
+        if node is None:
+            return "", ""
+        image, transform = node.GetImageData(), node.GetParentTransformNode()
+        state = (node.GetID(), node.GetMTime(), image and image.GetMTime(),
+                 transform and transform.GetMTime())  # fmt: skip
+        if state != self._state:
+            self._state, self._text = state, describe(node)
+        return self._text
 
     def onPhantom(self, *_args):
         """Make the synthetic knee, show and choose its noisy version."""

@@ -60,7 +60,7 @@ class Session:
     context
         The scene. When it closes, the run is stopped and nothing is adopted.
     on_change
-        Called after every change that a view should show; never from within a VTK event of a node.
+        Called when a run starts, is being cancelled or ends. Progress is read while polling.
     """
 
     def __init__(self, context: SceneContext, on_change: Callable[[], None] = lambda: None) -> None:
@@ -146,14 +146,10 @@ class Session:
         """Look at the child: take its events, and its result once it ended. Never waits."""
         if self._child is None:
             return
-        changed = False
         for event in self._child.poll():
-            changed = True
             self._note(event)
         if self._child.finished:
             self._ended()
-            changed = True
-        if changed:
             self.on_change()
 
     def cancel(self) -> None:
