@@ -113,8 +113,9 @@ def story(artist: Artist) -> None:
     compare.onCompare()
     artist.window("reconstructed", "reconstruct", "compare")
     compare.onCompare()
-    artist.desk.change({"export_volume": tv, "export_folder": tempfile.mkdtemp()})
-    artist.panels("export", "export", "about")
+    with tempfile.TemporaryDirectory(prefix="results-") as folder:
+        artist.desk.change({"export_volume": tv, "export_folder": folder})
+        artist.panels("export", "export")
 
 
 def add_measures(artist: Artist) -> None:

@@ -60,7 +60,7 @@ class ComparePanel(Panel):
         self.ui.profileButton.setEnabled(not problem and store.get("compare_line") is not None)
         self.ui.statisticsButton.setEnabled(not problem and store.get("compare_roi") is not None)
         self._showVerdict()
-        if self.open:
+        if self.open and not problem:
             self._follow()
 
     @property
