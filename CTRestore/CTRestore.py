@@ -119,7 +119,9 @@ class CTRestoreWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.desk.open()
 
     def exit(self):
-        """Keep a run going while the person works in another module."""
+        """Give the person's layout back; a run goes on while they work in another module."""
+        if self.desk is not None:
+            self.desk.leave()
 
     def onSceneStartClose(self, caller, event):
         """Let go of the parameter node before it is deleted."""

@@ -76,10 +76,14 @@ class ComparePanel(Panel):
             self._show()
         self.desk.refreshLater()
 
-    def cleanup(self):
-        """Give the person's layout back."""
+    def leave(self):
+        """Give the person's layout back while they work in another module."""
         self._closeProfile()
         self.comparison.close()
+
+    def cleanup(self):
+        """Give the person's layout back."""
+        self.leave()
 
     def _closeProfile(self):
         if self._profile is not None:

@@ -58,6 +58,11 @@ class Desk:
         self.store = self._stopObserving = None
         self.refreshLater()
 
+    def leave(self):
+        """Let panels put back what they changed in the window: another module is opened."""
+        for panel in self.panels:
+            panel.leave()
+
     def close(self):
         """Stop the run and every timer; the widgets are going away."""
         self._closed = True

@@ -3,6 +3,7 @@
 import slicer
 
 from CTRestorePanels.binding import Binder
+from CTRestorePanels.placing import placeWhenAdded
 
 
 class Panel:
@@ -26,6 +27,7 @@ class Panel:
         self.ui = slicer.util.childWidgetVariables(widget)
         widget.setMRMLScene(slicer.mrmlScene)
         self.binder = Binder(desk, list(self.ui.__dict__.values()))
+        placeWhenAdded(self.ui.__dict__.values())
         self.setup()
 
     def setup(self):
@@ -37,6 +39,9 @@ class Panel:
 
     def refreshRun(self):
         """Show the progress of the run, where this panel started it."""
+
+    def leave(self):
+        """Put back what the panel changed in the window: the person opens another module."""
 
     def cleanup(self):
         """Let go of what outlives the widgets."""

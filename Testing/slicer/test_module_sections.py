@@ -152,6 +152,46 @@ def test_closing_the_scene_closes_the_comparison(bench, module, pair):
     assert slicer.app.layoutManager().layout == before
 
 
+def test_leaving_the_module_gives_the_layout_back(bench, module, pair):
+    part = panel(module, "ComparePanel")
+    before = slicer.app.layoutManager().layout
+    refresh(bench, module)
+    part.ui.compareButton.click()
+    refresh(bench, module)
+    assert slicer.app.layoutManager().layout != before
+    bench.exit()
+    assert slicer.app.layoutManager().layout == before
+    bench.enter()
+    refresh(bench, module)
+    assert part.ui.compareButton.text == "Show comparison"
+
+
+def test_a_new_line_is_drawn_with_the_next_clicks(bench, module, pair):
+    part = panel(module, "ComparePanel")
+    part.ui.lineSelector.addNode()
+    refresh(bench, module)
+    line = module.desk.store.get("compare_line")
+    logic = slicer.app.applicationLogic()
+    assert logic.GetSelectionNode().GetActivePlaceNodeID() == line.GetID()
+    mode = logic.GetInteractionNode()
+    assert mode.GetCurrentInteractionMode() == mode.Place
+    mode.SwitchToViewTransformMode()
+    part.ui.profileButton.click()
+    assert "two ends" in part.ui.compareProblemLabel.text
+
+
+def test_a_grey_volume_is_scanned_once_its_unit_is_said(bench, module, pair):
+    values = np.full((8, 16, 16), 40, np.int16)
+    node = slicer.util.addVolumeFromArray(values)
+    module.desk.change({"input_volume": node})
+    scan = panel(module, "ScanPanel")
+    refresh(bench, module)
+    assert "grey values" in scan.ui.problemLabel.text
+    module.desk.change({"input_unit": "hu"})
+    refresh(bench, module)
+    assert scan.ui.applyButton.enabled, scan.ui.problemLabel.text
+
+
 def test_removed_noise_difference_and_blend_become_volumes(bench, module, pair):
     part = panel(module, "ComparePanel")
     refresh(bench, module)

@@ -3,53 +3,28 @@
 A host owns a timer and a view of the state; everything between Apply and the new node is here. No
 step waits: the work runs in a child process, and :meth:`Session.poll` looks at it.
 
-States: idle -> running -> idle, with cancelling on the side. Only idle starts something.
+States: idle -> running -> idle, with cancelling on the side. Only idle starts something; what a
+person asks for meanwhile can wait in a queue, with the settings as they were then.
 """
 
 from __future__ import annotations
 
-import enum
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import slicer
 
 from ctrestorelib.core.errors import Cancelled, CTRestoreError, UsageError
+from ctrestorelib.mrml.outcome import Outcome, State, duration_text
 from ctrestorelib.mrml.scene import SceneContext
+from ctrestorelib.mrml.snapshots import Snapshot
 from ctrestorelib.mrml.tasks.task import Task
 
+__all__ = ["Outcome", "Session", "State"]
+
 _LOG = logging.getLogger(__name__)
-
-
-@enum.unique
-class State(str, enum.Enum):
-    """What the session is doing."""
-
-    IDLE = "idle"
-    RUNNING = "running"
-    CANCELLING = "cancelling"
-
-
-@dataclass
-class Outcome:
-    """How the last run ended, for the status line.
-
-    Parameters
-    ----------
-    text
-        One or two sentences.
-    failed
-        Whether it is an error.
-    node_ids
-        Nodes that were made.
-    """
-
-    text: str = ""
-    failed: bool = False
-    node_ids: list[str] = field(default_factory=list)
 
 
 class Session:
@@ -71,6 +46,8 @@ class Session:
         self.stage = ""
         self.log: list[str] = []
         self.history: list[str] = []
+        self.waiting: list[Task] = []
+        self.outcomes: list[Outcome] = []
         self._queue: list[Task] = []
         self._total = 0
         self._task: Task | None = None
@@ -112,7 +89,7 @@ class Session:
         number = self._total - len(self._queue)
         many = f" ({number} of {self._total})" if self._total > 1 else ""
         left = self.seconds_left
-        remaining = "" if left is None else f" About {_duration(left)} left."
+        remaining = "" if left is None else f" About {duration_text(left)} left."
         stage = f" {self.stage}." if self.stage else ""
         return f"{title}{many}.{stage}{remaining}"
 
@@ -130,17 +107,51 @@ class Session:
             message = "A restoration is already running."
             raise UsageError(message, hint="Wait for it, or cancel it first.")
         queue = list(tasks) if isinstance(tasks, Sequence) else [tasks]
-        problems = queue[0].problems() if queue else ["There is nothing to do."]
+        problems = _problems_of(queue[0]) if queue else ["There is nothing to do."]
         if problems:
             raise UsageError(" ".join(problems))
         self._queue, self._total = queue, len(queue)
-        self.outcome = Outcome()
+        self.outcome = Outcome(title=queue[0].title)
         try:
             self._next()
         except BaseException:
             self._finish()
             raise
         self.on_change()
+
+    def enqueue(self, task: Task) -> None:
+        """Start a task, or let it wait for those before it, with the settings as they are now.
+
+        A waiting task that can no longer start is told in :attr:`outcomes`; the next one follows.
+
+        Parameters
+        ----------
+        task
+            Its settings are replaced by a snapshot of them.
+
+        Raises
+        ------
+        CTRestoreError
+            If it cannot start as things stand; it does not wait then.
+        """
+        if hasattr(task, "store"):
+            task.store = Snapshot(task.store)
+        if not self.busy:
+            self.start(task)
+            return
+        problems = _problems_of(task)
+        if problems:
+            raise UsageError(" ".join(problems))
+        self.waiting.append(task)
+        self._say(f"Waiting: {task.title}")
+        self.on_change()
+
+    def withdraw(self, task: Task) -> None:
+        """Take a task out of the queue; nothing happens if it does not wait any more."""
+        if any(task is other for other in self.waiting):
+            self.waiting = [other for other in self.waiting if other is not task]
+            self._say(f"Not done: {task.title}")
+            self.on_change()
 
     def poll(self) -> None:
         """Look at the child: take its events, and its result once it ended. Never waits."""
@@ -153,7 +164,7 @@ class Session:
             self.on_change()
 
     def cancel(self) -> None:
-        """Ask the run to stop; results of earlier tasks of a batch stay."""
+        """Ask the run to stop; results of earlier tasks of a batch stay, what waits comes next."""
         if self.state is not State.RUNNING:
             return
         self.state = State.CANCELLING
@@ -204,6 +215,18 @@ class Session:
             self._start_next_of_batch()
         else:
             self._finish()
+            self.outcomes.append(self.outcome)
+            self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        while self.waiting and not self.busy:
+            task = self.waiting.pop(0)
+            try:
+                self.start(task)
+            except CTRestoreError as error:
+                self.outcome = Outcome(str(error), failed=True, title=task.title)
+                self.outcomes.append(self.outcome)
+                self._say(f"{task.title}: {error}")
 
     def _start_next_of_batch(self) -> None:
         try:
@@ -214,6 +237,8 @@ class Session:
         except CTRestoreError as error:
             self._fail(str(error))
             self._finish()
+            self.outcomes.append(self.outcome)
+            self._start_waiting()
 
     def _succeed(self, nodes: list[Any], child: Any) -> None:
         names = ", ".join(node.GetName() for node in nodes)
@@ -221,7 +246,7 @@ class Session:
         self.history += [node.GetID() for node in nodes]
         warned = len(child.warnings)
         notes = f" {warned} {'note' if warned == 1 else 'notes'} in the log." if warned else ""
-        self.outcome.text = f"Done in {_duration(child.seconds)}: {names}.{notes}"
+        self.outcome.text = f"Done in {duration_text(child.seconds)}: {names}.{notes}"
         self._say(self.outcome.text)
 
     def _fail(self, text: str, *, failed: bool = True) -> None:
@@ -237,12 +262,14 @@ class Session:
         self.state = State.IDLE
 
     def _abandon(self) -> None:
+        self.waiting.clear()
         if self._child is not None:
             self._child.cancel()
         self._finish()
 
     def _scene_closes(self) -> None:
         self.history.clear()
+        self.outcomes.clear()
         if self.busy:
             self._abandon()
             self.outcome = Outcome("The scene was closed; the run was stopped.", failed=True)
@@ -251,7 +278,8 @@ class Session:
         self.log.append(f"{time.strftime('%H:%M:%S')}  {text}")
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min"
+def _problems_of(task: Task) -> list[str]:
+    """Return why a task cannot start; nodes of a snapshot that are gone come first."""
+    problems = task.problems()
+    store = getattr(task, "store", None)
+    return store.gone or problems if isinstance(store, Snapshot) else problems

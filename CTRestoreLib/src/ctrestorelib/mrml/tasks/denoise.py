@@ -6,7 +6,6 @@ from typing import Any
 
 from ctrestorelib.core.errors import InputError
 from ctrestorelib.core.params import params_from
-from ctrestorelib.core.units import Unit
 from ctrestorelib.jobs.execute import REGION_MARGIN
 from ctrestorelib.jobs.request import JobRequest, Region
 from ctrestorelib.jobs.runner import RunningJob
@@ -14,10 +13,10 @@ from ctrestorelib.mrml.adopt import adopt_result
 from ctrestorelib.mrml.parameters import ParameterStore
 from ctrestorelib.mrml.regions import mask_from_segment, region_from_roi
 from ctrestorelib.mrml.scene import Node, SceneContext
-from ctrestorelib.mrml.settings import InputUnit
 from ctrestorelib.mrml.tasks.task import (
     chosen_method,
     params_of,
+    said_unit,
     sentence_of,
     short_title,
 )
@@ -101,7 +100,7 @@ class DenoiseTask:
             If a node or a parameter cannot be used.
         """
         source, harden = self.source, self.store.get("input_harden")
-        read = volume_from_node(source, unit=self._unit(), harden=harden)
+        read = volume_from_node(source, unit=said_unit(self.store, source), harden=harden)
         restorer = self.restorer
         return JobRequest(
             restorer.spec.id,
@@ -136,10 +135,6 @@ class DenoiseTask:
             source = self.context.node(self._source_id)
             self.store.update({"compare_a": source, "compare_b": node, "export_volume": node})
         return [node]
-
-    def _unit(self) -> Unit | None:
-        chosen = InputUnit(self.store.get("input_unit"))
-        return None if chosen is InputUnit.AUTOMATIC else Unit(chosen.value)
 
     def _region(self, source: Node) -> Region | None:
         roi = self.store.get("denoise_roi")

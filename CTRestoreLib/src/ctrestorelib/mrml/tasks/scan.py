@@ -10,7 +10,7 @@ from ctrestorelib.mrml.parameters import ParameterStore
 from ctrestorelib.mrml.scene import Node, SceneContext
 from ctrestorelib.mrml.settings import SCAN_PREFIX
 from ctrestorelib.mrml.stacks import stack_node
-from ctrestorelib.mrml.tasks.task import sentence_of
+from ctrestorelib.mrml.tasks.task import said_unit, sentence_of
 from ctrestorelib.mrml.value_units import unit_of
 from ctrestorelib.mrml.volumes import check_input, volume_from_node, world_geometry_of
 from ctrestorelib.physics.scan_protocol import ScanProtocol
@@ -71,7 +71,14 @@ class ScanTask:
     def start(self) -> RunningScan:
         """Start the child process and remember, by ID, what is scanned."""
         source = self.source
-        request = ScanRequest(volume_from_node(source, harden=True).volume, self.protocol())
+        read = volume_from_node(source, unit=said_unit(self.store, source), harden=True)
+        notes = tuple({"code": n.code, "text": n.text} for n in read.notes)
+        request = ScanRequest(
+            read.volume,
+            self.protocol(),
+            sop_instance_uids=read.sop_instance_uids,
+            notes=notes,
+        )
         self._source_id, self._name = source.GetID(), source.GetName()  # type: ignore[union-attr]
         return RunningScan(request)
 
@@ -85,7 +92,7 @@ class ScanTask:
         return [node]
 
     def _check_unit(self) -> None:
-        unit, _note = unit_of(self.source)
+        unit = said_unit(self.store, self.source) or unit_of(self.source)[0]
         if unit is Unit.GREY:
             message = "A virtual scan needs HU or attenuation; this volume has grey values."
             raise UnitError(message, hint="Say under Input what the values are.")

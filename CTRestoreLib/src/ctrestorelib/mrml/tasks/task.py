@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 from ctrestorelib.core.errors import CTRestoreError
 from ctrestorelib.core.params import fields_of, params_from
+from ctrestorelib.core.units import Unit
 from ctrestorelib.methods.registry import method, methods_of
 from ctrestorelib.mrml.parameters import ParameterStore
 from ctrestorelib.mrml.scene import Node
-from ctrestorelib.mrml.settings import method_prefix
+from ctrestorelib.mrml.settings import InputUnit, method_prefix
 from ctrestorelib.restorer.plan import Plan
 from ctrestorelib.restorer.protocol import Restorer
 from ctrestorelib.restorer.spec import Kind, Role
@@ -90,6 +91,14 @@ def set_params(store: ParameterStore, method_id: str, params: dict[str, Any]) ->
         store.update({prefix + name: value for name, value in params.items()})
     finally:
         store.node.EndModify(was)
+
+
+def said_unit(store: ParameterStore, node: Node | None) -> Unit | None:
+    """Return the unit that the person gave for this volume; None where it tells it itself."""
+    chosen = InputUnit(store.get("input_unit"))
+    if chosen is InputUnit.AUTOMATIC or node is not store.get("input_volume"):
+        return None
+    return Unit(chosen.value)
 
 
 def sentence_of(check: Callable[[], object]) -> list[str]:
