@@ -1,0 +1,1 @@
+# Slicer's own packaging steps are not run here.
