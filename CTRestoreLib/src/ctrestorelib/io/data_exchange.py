@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import InputError
+from ctrestorelib.core.optional import optional_module
 from ctrestorelib.geometry.projections import ProjectionKind, ProjectionSet
 from ctrestorelib.io.flat_field import line_integrals
 from ctrestorelib.io.notes import Note
@@ -23,7 +24,7 @@ from ctrestorelib.io.stored import check_memory
 
 def read(path: Path, options: ReadOptions) -> tuple[ProjectionSet, list[Note]]:
     """Read a parallel-beam scan; flat and dark fields are applied."""
-    import h5py
+    h5py = optional_module("h5py", "Reading HDF5 files")
 
     try:
         with h5py.File(path, "r") as file:

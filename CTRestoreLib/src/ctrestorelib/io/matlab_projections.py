@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import InputError
+from ctrestorelib.core.optional import optional_module
 from ctrestorelib.geometry.projections import ProjectionKind, ProjectionSet
 from ctrestorelib.geometry.scan import ConeBeamGeometry
 from ctrestorelib.io.notes import Note
@@ -63,7 +64,7 @@ def _plain(value: Any) -> Any:
 
 
 def _load_hdf5(path: Path) -> dict[str, Any]:
-    import h5py
+    h5py = optional_module("h5py", "Reading MATLAB 7.3 files")
 
     def walk(group: Any) -> dict[str, Any]:
         out: dict[str, Any] = {}

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import GeometryError, InputError
+from ctrestorelib.core.optional import optional_module
 from ctrestorelib.geometry.scan import Beam, ConeBeamGeometry
 
 ROOT = "RTKThreeDCircularGeometry"
@@ -112,12 +113,11 @@ def read_rtk_xml(path: Path, detector: DetectorImage) -> ConeBeamGeometry:
 
 def parse_rtk_xml(path: Path) -> list[dict[str, float]]:
     """Return the nine parameters of every view; common values are filled in."""
-    from defusedxml import DefusedXmlException
-    from defusedxml.ElementTree import ParseError, parse
-
+    forbidden = optional_module("defusedxml", "Reading RTK geometry").DefusedXmlException
+    xml = optional_module("defusedxml.ElementTree", "Reading RTK geometry")
     try:
-        root = parse(path).getroot()
-    except (ParseError, DefusedXmlException, UnicodeDecodeError) as error:
+        root = xml.parse(path).getroot()
+    except (xml.ParseError, forbidden, UnicodeDecodeError) as error:
         message = f"{path.name} is not readable XML."
         raise InputError(message, hint="Expected a geometry file written by RTK.") from error
     if root is None or root.tag != ROOT or root.get("version") not in ("2", "3"):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import InputError
 from ctrestorelib.core.files import atomic_path
+from ctrestorelib.core.optional import optional_module
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.io.notes import Note
@@ -48,8 +49,7 @@ def stack_in(folder: Path) -> list[Path]:
 
 def read_file(path: Path, spacing: Spacing | None) -> Stored:
     """Read a TIFF file of one or more pages; pages are the slices k."""
-    import tifffile
-
+    tifffile = optional_module("tifffile", "Reading TIFF files")
     try:
         with _quiet(), tifffile.TiffFile(path) as tiff:
             shape, dtype = _layout(tiff, path)
@@ -219,11 +219,10 @@ def _spacing_of(tiff: Any) -> Found | None:
 def _from_ome(tiff: Any) -> Found | None:
     if not tiff.is_ome:
         return None
-    from defusedxml.ElementTree import ParseError, fromstring
-
+    xml = optional_module("defusedxml.ElementTree", "Reading OME-TIFF")
     try:
-        root: Element = fromstring(tiff.ome_metadata)
-    except ParseError:
+        root: Element = xml.fromstring(tiff.ome_metadata)
+    except xml.ParseError:
         return None
     pixels = next((e for e in root.iter() if e.tag.endswith("}Pixels")), None)
     if pixels is None or "PhysicalSizeX" not in pixels.attrib:
@@ -293,8 +292,7 @@ def write(volume: Volume, path: Path, dtype: str) -> tuple[int, tuple[Note, ...]
 
 def write_pages(values: NDArray[Any], path: Path, spacing_mm: Spacing, info: str) -> None:
     """Write an array ``[k, j, i]`` as an ImageJ TIFF, or OME-TIFF for types ImageJ lacks."""
-    import tifffile
-
+    tifffile = optional_module("tifffile", "Writing TIFF files")
     i, j, k = spacing_mm
     if values.dtype.name in ("float32", "uint16", "uint8"):
         metadata = {"spacing": k, "unit": "mm", "axes": "ZYX", "Info": info}

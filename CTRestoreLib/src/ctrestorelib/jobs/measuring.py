@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ctrestorelib.core.errors import InputError
 from ctrestorelib.core.job import Job
 from ctrestorelib.core.volume import Volume
 from ctrestorelib.jobs.child import ChildTask
@@ -101,11 +100,7 @@ def perform_measure(request_path: Path, job: Job) -> None:
     folder = request_path.parent
     restored, original = (load_volume(folder, record[n]) for n in ("restored", "original"))
     with job.stage("Measure noise, edges and removed structure", 1.0):
-        try:
-            report = measure(restored, original=original)
-        except ModuleNotFoundError as error:
-            message = f"Judging a result needs the Python package {error.name}."
-            raise InputError(message, hint="Install the optional packages.") from error
+        report = measure(restored, original=original)
     with full_disk_is_an_error():
         write_end(folder, {"measures": [m.to_json() for m in report.measures]})
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import UsageError
+from ctrestorelib.core.optional import optional_module
 from ctrestorelib.quality.pairs import Values, array_of, check_pair, mask_of
 from ctrestorelib.quality.result import Measure
 from ctrestorelib.quality.tissue import spread
@@ -192,7 +193,8 @@ def _ssim_maps(
     data_range: float,
     protocol: str,
 ) -> Iterator[tuple[NDArray[Any], Inside]]:
-    from skimage.metrics import structural_similarity
+    metrics = optional_module("skimage.metrics", "The structural similarity (SSIM)")
+    structural_similarity = metrics.structural_similarity
 
     if protocol == "3d-uniform7":
         for first in range(3, a.shape[0] - 3, _SLAB):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ctrestorelib.core.optional import optional_module
 from ctrestorelib.core.volume import Volume
 from ctrestorelib.quality.pairs import check_pair
 from ctrestorelib.quality.result import Measure, Verdict, plain
@@ -112,7 +113,7 @@ def find_edges(
 
     Only points count whose neighbourhood 4 to 6 pixels away is on the right plateau on each side.
     """
-    from skimage.measure import find_contours
+    find_contours = optional_module("skimage.measure", "Measuring edges").find_contours
 
     planes = spread(volume.shape[0], _SLICES)
     smoothed = smooth_slices(volume.values[planes], 1.5)
@@ -163,7 +164,7 @@ def edge_kinds(volume: Volume) -> tuple[EdgeKind, ...]:
     """Return the boundaries to look for: two in HU, one between the two main greys otherwise."""
     if hu_like(volume):
         return (SKIN_AIR, FAT_MUSCLE)
-    from skimage.filters import threshold_otsu
+    threshold_otsu = optional_module("skimage.filters", "Finding edges").threshold_otsu
 
     some = volume.values[spread(volume.shape[0], 8)]
     if np.ptp(some) == 0:
