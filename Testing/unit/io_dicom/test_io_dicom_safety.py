@@ -14,7 +14,7 @@ import pydicom
 import pytest
 
 from ctrestorelib.core.errors import CTRestoreError, InputError, ResourceError
-from ctrestorelib.io.dicom.codestream import codestream_size
+from ctrestorelib.io.dicom.codestream import picture_of
 from ctrestorelib.io.dicom_series import list_series, read_series
 
 SECRETS = ("Geheim", "Person", "4711", "19600101", "1960-01-01", "Muster")
@@ -220,19 +220,37 @@ def test_damaged_member_is_told(make_series, tmp_path):
         read_series(archive)
 
 
+def siz(right, bottom, left=0, top=0, tile=(64, 64), components=1, bits=16, step=1) -> bytes:
+    """Return the begin of a JPEG 2000 codestream."""
+    head = struct.pack(">8L", right, bottom, left, top, *tile, 0, 0)
+    rest = struct.pack(">HBBB", components, bits - 1, step, step)
+    return b"\xff\x4f\xff\x51\x00\x29\x00\x00" + head + rest
+
+
 @pytest.mark.parametrize(
-    ("packed", "size"),
+    ("packed", "picture"),
     [
-        (b"\xff\xd8\xff\xc3\x00\x0b\x10\xea\x60\xea\x60\x01", (60000, 60000)),
-        (b"\xff\xd8\xff\xe0\x00\x04ab\xff\xf7\x00\x0b\x10\x00\x10\x00\x20\x01", (16, 32)),
-        (b"\xff\x4f\xff\x51\x00\x29\x00\x00" + struct.pack(">4L", 70, 50, 6, 2), (48, 64)),
+        (b"\xff\xd8\xff\xc3\x00\x0b\x10\xea\x60\xea\x60\x01", (60000, 60000, 1, 16, 1)),
+        (
+            b"\xff\xd8\xff\xe0\x00\x04ab\xff\xf7\x00\x0b\x0c\x00\x10\x00\x20\x03",
+            (16, 32, 3, 12, 1),
+        ),
+        (siz(70, 50, 6, 2), (48, 64, 1, 16, 2)),
+        (siz(64, 64, tile=(1, 1)), (64, 64, 1, 16, 4096)),
+        (siz(64, 64, components=9, bits=8), (64, 64, 9, 8, 1)),
+        (struct.pack(">L4sL", 12, b"jP  ", 0) + struct.pack(">L4s", 0, b"jp2c") + siz(9, 8),
+         (8, 9, 1, 16, 1)),
+        (struct.pack(">L4sL", 12, b"jP  ", 0) + struct.pack(">L4s", 0, b"junk") + siz(9, 8), None),
+        (siz(64, 64, tile=(0, 64)), None),
+        (siz(64, 64, step=2), None),
+        (siz(64, 64)[:40], None),
         (b"\xff\xd8\xff", None),
         (b"", None),
         (b"RLE", None),
     ],
-)
-def test_codestream_states_its_size(packed, size):
-    assert codestream_size(packed) == size
+)  # fmt: skip
+def test_codestream_states_its_picture(packed, picture):
+    assert picture_of(packed) == picture
 
 
 def test_codestream_of_another_size_is_not_decoded(make_series):

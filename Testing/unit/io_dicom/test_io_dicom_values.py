@@ -204,7 +204,8 @@ def test_missing_decoder_is_named_with_what_to_install(make_series, monkeypatch)
 
     path = next(iter(make_series().iterdir()))
     ds = pydicom.dcmread(path)
-    compress(ds, "1.2.840.10008.1.2.4.70", [b"\xff\xd8\0\0"])
+    frame = b"\xff\xd8\xff\xc3\x00\x0b\x10\x00\x0c\x00\x0a\x01\x01\x11\x00"
+    compress(ds, "1.2.840.10008.1.2.4.70", [frame])
     ds.save_as(path)
     monkeypatch.setattr(decoders, "_has_decoder", lambda _dataset: False)
     with pytest.raises(InputError) as caught:

@@ -11,6 +11,8 @@ from ctrestorelib.io.dicom.headers import FileHeader
 from ctrestorelib.io.dicom.series import Slice
 
 MAX_SIDE = 8192
+# CT compresses to a third without loss; even empty slices do not come down to this.
+_BOMB_RATIO, _BOMB_FLOOR = 250, 256 << 20
 AGAIN = "Export the series again from the scanner or the archive."
 
 
@@ -22,13 +24,15 @@ def check_files(slices: Sequence[Slice]) -> None:
     InputError
         In one sentence, the first defect that makes the series unreadable.
     GeometryError
-        If the images differ in size.
+        If the images differ in size or form several stacks.
     """
     files = list({id(s.file): s.file for s in slices}.values())
     for header in files:
         _check_format(header)
     _check_complete(files)
+    _check_packing(files)
     _check_same_size(slices)
+    _check_one_stack(slices)
 
 
 def uneven(slices: Sequence[Slice], key: Callable[[Slice], Hashable]) -> list[tuple[Hashable, int]]:
@@ -88,6 +92,32 @@ def _missing_bytes(header: FileHeader) -> tuple[int, int] | None:
         return (pixels.present, need) if pixels.present < need else None
     whole = pixels.is_complete and pixels.fragments >= len(header.frames)
     return None if whole else (pixels.present, 0)
+
+
+def _check_packing(files: Sequence[FileHeader]) -> None:
+    """Refuse compressed pixels that would unfold beyond all measure."""
+    packed = [f for f in files if f.transfer_syntax not in NATIVE and f.pixels is not None]
+    have = sum(f.pixels.present for f in packed if f.pixels is not None)
+    need = sum(f.rows * f.columns * (f.bits_allocated // 8) * len(f.frames) for f in packed)
+    if need > max(_BOMB_FLOOR, _BOMB_RATIO * have):
+        message = (
+            f"The compressed pixels unpack from {have / 1e6:.1f} MB to {need / 1e6:.0f} MB, which "
+            "no CT image does."
+        )
+        raise InputError(message, hint="Do not open the series; ask its sender.")
+
+
+def _check_one_stack(slices: Sequence[Slice]) -> None:
+    """Refuse a multi-frame file whose frames are several volumes."""
+    for n, word in enumerate(("stacks", "moments")):
+        parts = Counter(s.frame.part[n] for s in slices)
+        if len(parts) > 1 and len({id(s.file) for s in slices}) == 1:
+            counts = " + ".join(str(count) for _, count in sorted(parts.items())[:6])
+            message = (
+                f"The multi-frame file holds {len(parts)} {word} ({counts} frames), each of them a "
+                "volume of its own."
+            )
+            raise GeometryError(message, hint="Export each of them as a series of its own.")
 
 
 def _check_same_size(slices: Sequence[Slice]) -> None:

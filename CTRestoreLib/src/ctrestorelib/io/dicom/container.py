@@ -7,12 +7,14 @@ preamble get one, so that everything further in sees ordinary files.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from ctrestorelib.core.errors import InputError
+from ctrestorelib.io.dicom.meter import too_many_parts
 from ctrestorelib.io.dicom.sources import Source
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -23,6 +25,10 @@ NATIVE = (IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED)
 """Transfer syntaxes whose pixel values are plain numbers (once a deflated file is inflated)."""
 
 _INFLATE_FLOOR, _INFLATE_RATIO, _INFLATE_CEILING = 64 << 20, 64, 2 << 30
+# Files that do not name their encoding are held in memory twice.
+_UNNAMED_CEILING = 256 << 20
+_MAX_META_ELEMENTS = 1000
+_UID = re.compile(r"[0-9.]{0,64}")
 _LONG_VRS = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT")
 
 
@@ -51,14 +57,14 @@ def open_container(source: Source) -> Container | None:
     Raises
     ------
     InputError
-        If a deflated file would inflate without bound.
+        If a deflated file would inflate without bound, or a huge file does not name its encoding.
     """
     stream = source.open()
     head = stream.read(132)
     if head[128:] == b"DICM":
         return _with_meta(stream, 132)
     stream.seek(0)
-    if _looks_like_dataset(head) and source.size < _INFLATE_CEILING:
+    if _looks_like_dataset(head) and source.size < _UNNAMED_CEILING:
         return _without_preamble(stream.read())
     stream.close()
     return None
@@ -74,7 +80,10 @@ def _with_meta(stream: BinaryIO, start: int) -> Container | None:
     if syntax:
         stream.seek(0)
         return Container(stream, syntax, assumed=False)
-    body = stream.read()
+    body = stream.read(_UNNAMED_CEILING + 1)
+    if len(body) > _UNNAMED_CEILING:
+        message = "A large DICOM file does not state its encoding (transfer syntax)."
+        raise InputError(message, hint="Export the series again.")
     return Container(_rebuilt(_guess(body), body), _guess(body), assumed=True)
 
 
@@ -87,7 +96,7 @@ def _without_preamble(body: bytes) -> Container | None:
 def _read_meta(stream: BinaryIO, start: int) -> tuple[str, int]:
     """Return the transfer syntax and where the data set begins (group 2 is explicit little)."""
     position, syntax = start, ""
-    while True:
+    for _ in range(_MAX_META_ELEMENTS):
         stream.seek(position)
         head = stream.read(12)
         if len(head) < 8 or head[:2] != b"\x02\x00":
@@ -97,8 +106,11 @@ def _read_meta(stream: BinaryIO, start: int) -> tuple[str, int]:
         value_at = position + (12 if long_form else 8)
         if head[2:4] == b"\x10\x00" and length <= 64:
             stream.seek(value_at)
-            syntax = stream.read(length).rstrip(b"\0 ").decode("ascii", "replace")
+            found = stream.read(length).rstrip(b"\0 ").decode("ascii", "replace")
+            # What is not a UID must not travel into a message.
+            syntax = found if _UID.fullmatch(found) else "0"
         position = value_at + length
+    raise too_many_parts()
 
 
 def _looks_like_dataset(head: bytes) -> bool:

@@ -1,7 +1,7 @@
 """Decode compressed frames with whatever decoder is installed (layer: io).
 
 Tried in turn: pydicom with its plug-ins (openjpeg, pyjpegls, gdcm, pillow), imagecodecs for the
-JPEG family, SimpleITK's GDCM for single-slice files.
+JPEG family, SimpleITK's GDCM on a file that holds nothing but the pixels.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import InputError
-from ctrestorelib.io.dicom.codestream import codestream_size
-from ctrestorelib.io.dicom.headers import FileHeader
+from ctrestorelib.io.dicom.codestream import MAX_TILES, picture_of
+from ctrestorelib.io.dicom.headers import CT_CLASSES, FileHeader
 from ctrestorelib.io.dicom.quiet import read_errors
 from ctrestorelib.io.dicom.series import Slice
 
@@ -28,6 +28,9 @@ _NEEDS = {
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203)),
                     "pylibjpeg-openjpeg"),
 }  # fmt: skip
+
+_CODESTREAMS = (*_NEEDS, *(f"1.2.840.10008.1.2.4.{n}" for n in (52, 54, 56, *range(58, 67))))
+_ENCAPSULATED_PLAIN = "1.2.840.10008.1.2.1.98"
 
 
 def decode_frame(item: Slice, dataset: Any) -> Stored:
@@ -43,22 +46,48 @@ def decode_frame(item: Slice, dataset: Any) -> Stored:
     Raises
     ------
     InputError
-        If no decoder can read it, naming the transfer syntax and what to install.
+        If the codestream is another picture than the header says, or no decoder can read it,
+        naming the transfer syntax and what to install.
     """
     header, frame = item.file, item.frame.frame
     packed = _packed(dataset, frame, len(header.frames))
-    size = codestream_size(packed)
-    if size is not None and size != (header.rows, header.columns):
-        message = (
-            f"The compressed pixels of an image measure {size[1]} x {size[0]}, but its header "
-            f"says {header.columns} x {header.rows}."
-        )
-        raise InputError(message, hint="Export the series again.")
+    if header.transfer_syntax in _CODESTREAMS:
+        _check_codestream(header, packed)
+    if header.transfer_syntax == _ENCAPSULATED_PLAIN:
+        return _plain(header, packed)
     for attempt in (_by_pydicom, _by_imagecodecs, _by_simpleitk):
         values = _tried(attempt, item, dataset, packed)
         if values is not None and values.shape == (header.rows, header.columns):
             return values
     raise _undecodable(header, dataset)
+
+
+def _check_codestream(header: FileHeader, packed: bytes) -> None:
+    """Refuse what a decoder would allocate for although the header says otherwise."""
+    picture = picture_of(packed)
+    if picture is None:
+        message = "The compressed pixels of an image do not begin as their encoding demands."
+        raise InputError(message, hint="The file may be damaged: export the series again.")
+    if (picture.rows, picture.columns) != (header.rows, header.columns):
+        message = (
+            f"The compressed pixels of an image measure {picture.columns} x {picture.rows}, but "
+            f"its header says {header.columns} x {header.rows}."
+        )
+        raise InputError(message, hint="Export the series again.")
+    too_deep = picture.bits > header.bits_allocated
+    if picture.components != 1 or too_deep or not 1 <= picture.tiles <= MAX_TILES:
+        message = (
+            f"The compressed pixels of an image have {picture.components} colours, {picture.bits} "
+            f"bits and {picture.tiles} tiles, which no CT image has."
+        )
+        raise InputError(message, hint="Export the series again.")
+
+
+def _plain(header: FileHeader, packed: bytes) -> Stored:
+    dtype = np.dtype(f"<{'i' if header.signed else 'u'}{header.bits_allocated // 8}")
+    count = header.rows * header.columns
+    values: Stored = np.frombuffer(packed, dtype=dtype, count=count)
+    return values.reshape(header.rows, header.columns)
 
 
 def _tried(attempt: Any, item: Slice, dataset: Any, packed: bytes) -> Stored | None:
@@ -101,28 +130,47 @@ def _by_imagecodecs(item: Slice, _dataset: Any, packed: bytes) -> Stored | None:
     return np.asarray(imagecodecs.jpeg_decode(packed))
 
 
-def _by_simpleitk(item: Slice, _dataset: Any, _packed: bytes) -> Stored | None:
-    if len(item.file.frames) != 1:
+def _by_simpleitk(item: Slice, _dataset: Any, packed: bytes) -> Stored | None:
+    if not packed:
         return None
     import SimpleITK
 
     with tempfile.TemporaryDirectory(prefix="ctrestore-") as folder:
         path = Path(folder) / "image.dcm"
-        with item.file.source.open() as stream:
-            path.write_bytes(stream.read())
+        _write_bare(item, packed, path)
         reader = SimpleITK.ImageFileReader()
         reader.SetImageIO("GDCMImageIO")
         reader.SetFileName(str(path))
         shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
-        SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # the texts may quote the header
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
         try:
             values = SimpleITK.GetArrayFromImage(reader.Execute())
         finally:
             SimpleITK.ProcessObject.SetGlobalWarningDisplay(shown)
-    # GDCM has already applied slope and intercept; go back to the stored values.
-    slope, intercept = item.frame.slope or 1.0, item.frame.intercept or 0.0
-    stored: Stored = np.rint((np.squeeze(values, 0) - intercept) / slope).astype(np.int32)
+    stored: Stored = np.squeeze(values, 0).astype(np.int32)
     return stored
+
+
+def _write_bare(item: Slice, packed: bytes, path: Path) -> None:
+    """Write the pixels alone: neither the patient nor a hostile header leaves the source."""
+    from pydicom import encaps
+    from pydicom.dataset import FileDataset, FileMetaDataset
+
+    header, meta = item.file, FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CT_CLASSES[0]
+    meta.MediaStorageSOPInstanceUID = "2.25.1"
+    meta.TransferSyntaxUID = header.transfer_syntax
+    bare = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
+    bare.SOPClassUID, bare.SOPInstanceUID, bare.Modality = CT_CLASSES[0], "2.25.1", "CT"
+    bare.Rows, bare.Columns, bare.SamplesPerPixel = header.rows, header.columns, 1
+    bare.PhotometricInterpretation = header.photometric
+    bare.BitsAllocated, bare.BitsStored = header.bits_allocated, header.bits_stored
+    bare.HighBit, bare.PixelRepresentation = header.high_bit, int(header.signed)
+    bare.PixelData = encaps.encapsulate([packed])
+    bare["PixelData"].VR, bare["PixelData"].is_undefined_length = "OB", True
+    if not hasattr(encaps, "get_frame"):  # pydicom 2 does not take them from the file meta
+        bare.is_little_endian, bare.is_implicit_VR = True, False
+    bare.save_as(str(path))
 
 
 def _undecodable(header: FileHeader, dataset: Any) -> InputError:
@@ -130,7 +178,7 @@ def _undecodable(header: FileHeader, dataset: Any) -> InputError:
 
     syntax = header.transfer_syntax
     known = UID(syntax).name
-    name = known if known and known != syntax else f"unknown ({syntax[:64]})"
+    name = known if known and known != syntax else f"unknown ({syntax or 'not a UID'})"
     if syntax in _NEEDS and not _has_decoder(dataset):
         message = f"No installed decoder reads the compression of this series: {name}."
         hint = f'Install one: pip install {_NEEDS[syntax]} (or "ctrestorelib[codecs]").'

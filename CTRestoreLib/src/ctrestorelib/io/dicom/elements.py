@@ -6,6 +6,7 @@ import math
 import re
 from typing import Any
 
+from ctrestorelib.io.dicom.meter import check_items
 from ctrestorelib.io.dicom.quiet import read_errors
 
 _CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
@@ -72,7 +73,11 @@ def uid(dataset: Any, keyword: str) -> str:
 
 
 def items(dataset: Any, keyword: str) -> tuple[Any, ...]:
-    """Return the items of a sequence."""
+    """Return the items of a sequence; :class:`InputError` if they are countless."""
+    try:
+        check_items(getattr(dataset.get_item(keyword), "value", None))
+    except read_errors():
+        return ()
     value = value_of(dataset, keyword)
     try:
         return tuple(value) if value is not None and not isinstance(value, (str, bytes)) else ()

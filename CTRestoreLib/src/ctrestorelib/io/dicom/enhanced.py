@@ -35,16 +35,22 @@ def frame_headers(dataset: Any) -> tuple[FrameHeader, ...]:
         raise InputError(message, hint="Export the series again.")
     shared = elements.first_item(dataset, "SharedFunctionalGroupsSequence")
     places = [[g for g in (own, shared) if g is not None] for own in groups or [None] * count]
-    return tuple(_frame(dataset, place, index, count) for index, place in enumerate(places))
+    stacks: dict[str, int] = {}
+    return tuple(_frame(dataset, place, index, count, stacks) for index, place in enumerate(places))
 
 
-def _frame(root: Any, groups: list[Any], index: int, count: int) -> FrameHeader:
+def _frame(
+    root: Any, groups: list[Any], index: int, count: int, stacks: dict[str, int]
+) -> FrameHeader:
     position = _group(root, groups, "PlanePositionSequence")
     orientation = _group(root, groups, "PlaneOrientationSequence")
     measures = _group(root, groups, "PixelMeasuresSequence")
     rescale = _group(root, groups, "PixelValueTransformationSequence")
     kind = _group(root, groups, "CTImageFrameTypeSequence")
     number = elements.number(root, "InstanceNumber") if count == 1 else None
+    content = _group(root, groups, "FrameContentSequence")
+    # Stack names may be any text, so only their order of appearance is kept.
+    stack = stacks.setdefault(elements.text(content, "StackID"), len(stacks))
     words = elements.texts(root, "ImageType") + elements.texts(kind, "FrameType")
     return FrameHeader(
         frame=index,
@@ -57,6 +63,7 @@ def _frame(root: Any, groups: list[Any], index: int, count: int) -> FrameHeader:
         intercept=elements.number(rescale, "RescaleIntercept"),
         rescale_type=elements.code(rescale, "RescaleType"),
         is_localizer=any(word in _LOCALIZER_WORDS for word in words),
+        part=(stack, elements.whole(content, "TemporalPositionIndex")),
     )
 
 

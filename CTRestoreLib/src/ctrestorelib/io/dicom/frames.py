@@ -21,6 +21,8 @@ class FrameHeader:
         Directions of a row and of a column in LPS (ImageOrientationPatient).
     pixel_spacing
         Distance between rows, then between columns, in mm.
+    part
+        Which stack and which moment of a multi-frame file it belongs to, each counted from 0.
     """
 
     frame: int
@@ -33,3 +35,4 @@ class FrameHeader:
     intercept: float | None
     rescale_type: str
     is_localizer: bool
+    part: tuple[int, int] = (0, 0)

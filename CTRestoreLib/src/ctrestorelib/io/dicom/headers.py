@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from ctrestorelib.io.dicom import elements
 from ctrestorelib.io.dicom.container import Container, open_container
 from ctrestorelib.io.dicom.enhanced import frame_headers
 from ctrestorelib.io.dicom.frames import FrameHeader
+from ctrestorelib.io.dicom.meter import MeteredStream
 from ctrestorelib.io.dicom.pixel_element import PixelElement, find_pixels
 from ctrestorelib.io.dicom.quiet import read_errors
 from ctrestorelib.io.dicom.sources import Source
@@ -90,34 +92,48 @@ def read_header(source: Source) -> FileHeader | None:
     Raises
     ------
     InputError
-        If the file says that it is DICOM but its header cannot be read.
+        If the file says that it is DICOM but its header cannot be read, or is hostile.
+    """
+    found = read_with(source, ())
+    return None if found is None else found[0]
+
+
+def read_with(source: Source, tags: Sequence[str | int]) -> tuple[FileHeader, Any] | None:
+    """Read a header, and the data set with further elements that ``tags`` names.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_header`.
     """
     try:
         container = open_container(source)
         if container is None:
             return None
         with container.stream:
-            return _parse(source, container)
+            return _parse(source, container, tags)
     except read_errors():
         # The cause is not chained: its text may quote a patient's data.
         message = "The header of a DICOM file is damaged and cannot be read."
         raise InputError(message, hint="Export or copy the series again.") from None
 
 
-def _parse(source: Source, container: Container) -> FileHeader | None:
+def _parse(
+    source: Source, container: Container, tags: Sequence[str | int]
+) -> tuple[FileHeader, Any] | None:
     import pydicom
 
-    dataset = pydicom.dcmread(
-        container.stream, stop_before_pixels=True, specific_tags=list(_KEYWORDS)
-    )
+    stream: Any = MeteredStream(container.stream)
+    dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*_KEYWORDS, *tags])
     modality = elements.code(dataset, "Modality") or "OT"
     pixels = find_pixels(container.stream, container.transfer_syntax)
     sop_class = elements.uid(dataset, "SOPClassUID")
     if modality in _NOT_IMAGES or (pixels is None and sop_class not in CT_CLASSES):
         return None
-    return _collect(
+    header = _collect(
         dataset, source, container, pixels=pixels, sop_class=sop_class, modality=modality
     )
+    return header, dataset
 
 
 def _collect(

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ctrestorelib.io.dicom.container import EXPLICIT_BIG, IMPLICIT_LITTLE
+from ctrestorelib.io.dicom.meter import too_many_parts
 
 _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _UNDEFINED = 0xFFFFFFFF
+_MAX_FRAGMENTS = 500_000
 _PIXEL_ELEMENTS = (0x0010, 0x0008, 0x0009)  # integers, float32, float64
 
 
@@ -44,7 +46,13 @@ class PixelElement:
 
 
 def find_pixels(stream: BinaryIO, transfer_syntax: str) -> PixelElement | None:
-    """Read the element header at the stream's position; None if it is not pixel data."""
+    """Read the element header at the stream's position; None if it is not pixel data.
+
+    Raises
+    ------
+    InputError
+        If the compressed pixels lie in countless pieces.
+    """
     start = stream.tell()
     end = stream.seek(0, io.SEEK_END)
     stream.seek(start)
@@ -78,6 +86,8 @@ def _encapsulated(stream: BinaryIO, offset: int, end: int, *, is_float: bool) ->
         size = int.from_bytes(head[4:], "little")
         position += 8 + size
         sizes.append(size)
+        if len(sizes) > _MAX_FRAGMENTS:
+            raise too_many_parts()
         complete = position <= end
     total = sum(sizes[1:])
     present = total if complete else max(0, total - max(0, position - end))

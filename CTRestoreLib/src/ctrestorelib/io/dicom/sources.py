@@ -7,8 +7,11 @@ members serve only to tell folders apart.
 from __future__ import annotations
 
 import io
+import lzma
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +19,16 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
 from ctrestorelib.core.errors import InputError
+from ctrestorelib.core.system import available_memory_bytes
 
 MAX_FILES = 50_000
 MAX_MEMBER_BYTES = 4 << 30
 MAX_ARCHIVE_BYTES = 64 << 30
-_BOMB_RATIO, _BOMB_FLOOR = 250, 64 << 20
+_BOMB_RATIO, _BOMB_FLOOR = 100, 64 << 20
+# LZMA may ask for 4 GiB of memory before the first byte comes out.
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+_ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError,
+               LookupError, OverflowError, struct.error, zlib.error, lzma.LZMAError)  # fmt: skip
 _MANY_HINT = "Name the folder of one study or of one series."
 
 
@@ -87,7 +95,7 @@ class ZipSource:
         try:
             with self.archive.open(self.member) as stream:
                 return io.BytesIO(stream.read())
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        except _ZIP_ERRORS as error:
             message = "A file inside the zip archive cannot be unpacked."
             hint = "It is damaged, encrypted or packed in a rare way; unpack it with another tool."
             raise InputError(message, hint=hint) from error
@@ -140,7 +148,7 @@ def _limited(paths: Iterable[Path]) -> Iterator[Path]:
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except _ZIP_ERRORS as error:
         message = "The zip archive is damaged: its table of contents cannot be read."
         raise InputError(message, hint="Copy or download it again.") from error
 
@@ -153,6 +161,10 @@ def _zip_sources(archive: zipfile.ZipFile) -> Iterator[Source]:
     if sum(m.file_size for m in members) > MAX_ARCHIVE_BYTES:
         message = f"The zip archive unpacks to more than {MAX_ARCHIVE_BYTES >> 30} GiB."
         raise InputError(message, hint=_MANY_HINT)
+    packed = max(_size_of(archive), 1)
+    unpacked = sum(m.file_size for m in members)
+    if unpacked > _BOMB_FLOOR and unpacked > _BOMB_RATIO * packed:
+        raise _bomb(packed, unpacked, "The zip archive")
     for member in members:
         _check_member(member)
         yield ZipSource(archive, member)
@@ -160,18 +172,33 @@ def _zip_sources(archive: zipfile.ZipFile) -> Iterator[Source]:
 
 def _is_clutter(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return "__MACOSX" in parts or parts[-1].startswith(".")
+    return not parts or "__MACOSX" in parts or parts[-1].startswith(".")
+
+
+def _size_of(archive: zipfile.ZipFile) -> int:
+    """Return the length of the archive itself: members may share their packed bytes."""
+    return Path(archive.filename).stat().st_size if archive.filename else 0
 
 
 def _check_member(member: zipfile.ZipInfo) -> None:
     if member.flag_bits & 1:
         message = "The zip archive is encrypted."
         raise InputError(message, hint="Unpack it with its password and name the folder.")
+    if member.compress_type not in _PACKINGS:
+        message = "The zip archive is packed in a rare way (not by deflate)."
+        raise InputError(message, hint="Unpack it with another tool and name the folder.")
     ratio = member.file_size / max(member.compress_size, 1)
     bomb = member.file_size > _BOMB_FLOOR and ratio > _BOMB_RATIO
     if bomb or member.file_size > MAX_MEMBER_BYTES:
-        message = (
-            f"A file in the zip archive unpacks from {member.compress_size / 1e6:.1f} MB "
-            f"to {member.file_size / 1e6:.0f} MB, which no CT image does."
-        )
-        raise InputError(message, hint="Do not open the archive; ask its sender.")
+        raise _bomb(member.compress_size, member.file_size, "A file in the zip archive")
+    if member.file_size > max(_BOMB_FLOOR, available_memory_bytes() // 2):
+        message = f"A file in the zip archive needs {member.file_size / 1e9:.1f} GB of memory."
+        raise InputError(message, hint="Unpack the archive and name the folder.")
+
+
+def _bomb(packed: int, unpacked: int, what: str) -> InputError:
+    message = (
+        f"{what} unpacks from {packed / 1e6:.1f} MB to {unpacked / 1e6:.0f} MB, which no CT "
+        "image does."
+    )
+    return InputError(message, hint="Do not open the archive; ask its sender.")
