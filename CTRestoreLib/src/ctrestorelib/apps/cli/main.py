@@ -23,6 +23,7 @@ _COMMANDS = {
     "compare": "compare:compare",
     "replay": "replay:replay",
     "demo": "demo:demo",
+    "app": "app:app",
 }
 """Command -> module:function, in the order of the help page; a module is imported when used."""
 

@@ -1,0 +1,1 @@
+"""The panels in a browser: one gateway, and one page process a person (layer: apps)."""
