@@ -22,6 +22,7 @@ _COMMANDS = {
     "measure": "measure:measure",
     "compare": "compare:compare",
     "replay": "replay:replay",
+    "export-dicom": "export_dicom:export_dicom",
     "demo": "demo:demo",
     "app": "app:app",
 }

@@ -50,6 +50,8 @@ CONTRAST = (
     "ContrastBolusIngredient", "ContrastBolusIngredientConcentration",
 )  # fmt: skip
 
+CODE = ("CodeValue", "CodingSchemeDesignator", "CodingSchemeVersion", "CodeMeaning")
+
 ACQUISITION = (
     "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime",
     "IrradiationEventUID",

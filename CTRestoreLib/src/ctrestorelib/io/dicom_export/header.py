@@ -47,6 +47,7 @@ def series_header(plan: ExportPlan, encoding: Encoding) -> Dataset:
         _new_patient(header, plan)
     else:
         _copied_patient(header, plan.source.first)
+    _add_body_part(header, plan)
     header.SOPClassUID, header.Modality = CT_IMAGE, "CT"
     header.StudyInstanceUID, header.SeriesInstanceUID = plan.study_uid, plan.series_uid
     header.FrameOfReferenceUID = plan.frame_uid
@@ -102,9 +103,28 @@ def _copied_patient(header: Dataset, source: Dataset) -> None:
         del header.SpecificCharacterSet
     else:
         header.SpecificCharacterSet = charset.value
-    groups = (allowed.PATIENT, allowed.STUDY, allowed.SERIES, allowed.CONTRAST)
-    for keywords in groups:
+    for keywords in (allowed.PATIENT, allowed.STUDY, allowed.SERIES, allowed.CONTRAST):
         copy_elements(source, header, keywords)
+    _tidy_contrast(header)
+
+
+def _tidy_contrast(header: Dataset) -> None:
+    """Bring the contrast agent of an enhanced image into the form of a CT image."""
+    agents = elements.items(header, "ContrastBolusAgentSequence")
+    for agent in agents:
+        for element in [e for e in agent if e.keyword not in allowed.CODE]:
+            del agent[element.tag]
+    if "ContrastBolusAgent" not in header and any(k in header for k in allowed.CONTRAST):
+        header.ContrastBolusAgent = elements.text(agents[0], "CodeMeaning") if agents else ""
+
+
+def _add_body_part(header: Dataset, plan: ExportPlan) -> None:
+    if has_value(header, "BodyPartExamined"):
+        return
+    if plan.options.body_part:
+        header.BodyPartExamined = plan.options.body_part
+    if plan.options.laterality:
+        header.Laterality = plan.options.laterality
 
 
 def _declare_character_set(header: Dataset) -> None:
@@ -217,5 +237,8 @@ def _complete(header: Dataset) -> None:
     for keyword in allowed.EMPTY_IF_ABSENT:
         if keyword not in header:
             setattr(header, keyword, None)
-    if not has_value(header, "BodyPartExamined") and "Laterality" not in header:
-        header.Laterality = ""  # Type 2C where the body part is not named
+    # Type 2C where the body part is not named
+    if "AnatomicRegionSequence" in header and not has_value(header, "Laterality"):
+        header.pop("Laterality", None)
+    elif not has_value(header, "BodyPartExamined") and "Laterality" not in header:
+        header.Laterality = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -112,6 +113,9 @@ class ExportOptions:
     same_frame
         Whether a new grid lies in the source's frame of reference. None: yes, unless the volume
         was reconstructed from projections.
+    body_part, laterality
+        BodyPartExamined such as ``HEAD`` or ``KNEE`` and ``L`` or ``R``, if the source does not
+        say; empty is "unknown".
     private_block
         Write the whole record as private elements too.
     identity
@@ -125,6 +129,8 @@ class ExportOptions:
     scanner_as_manufacturer: bool = False
     synthetic: bool = False
     same_frame: bool | None = None
+    body_part: str = ""
+    laterality: str = ""
     private_block: bool = True
     identity: Identity = field(default_factory=Identity)
 
@@ -132,6 +138,12 @@ class ExportOptions:
         number = self.series_number
         if number is not None and not 0 <= number < 2**31:
             message = f"The series number must lie between 0 and {2**31 - 1}; got {number}."
+            raise UsageError(message)
+        if self.body_part and not re.fullmatch(r"[A-Z0-9_ ]{1,16}", self.body_part):
+            message = "The body part is one word in capitals, such as KNEE or HEAD."
+            raise UsageError(message)
+        if self.laterality not in ("", "L", "R"):
+            message = "The laterality must be L, R or empty."
             raise UsageError(message)
 
 

@@ -14,8 +14,9 @@ from ctrestorelib import __version__
 from ctrestorelib.core.errors import GeometryError, InputError, UsageError
 from ctrestorelib.core.files import atomic_path
 from ctrestorelib.core.volume import VolumeGeometry
+from ctrestorelib.io.dicom import elements
 from ctrestorelib.io.dicom.quiet import quiet, read_errors
-from ctrestorelib.io.dicom_export.copying import ascii_text
+from ctrestorelib.io.dicom_export.copying import ascii_text, ds_text
 from ctrestorelib.io.dicom_export.matching import match_slices
 from ctrestorelib.io.dicom_export.options import DEFAULT_STAMP, Dataset, Stamp
 from ctrestorelib.io.dicom_export.origin import MANUFACTURER, MODEL
@@ -114,7 +115,12 @@ def _images_by_slice(geometry: VolumeGeometry, files: Sequence[Path]) -> list[Da
     if matches is None:
         message = "The exported images do not lie on the grid of the segments."
         raise GeometryError(message, hint="Name the files of the very volume that was segmented.")
-    return [m.header for m in matches]
+    images = [m.header for m in matches]
+    for image in images:
+        if not elements.number(image, "SliceThickness"):
+            # Segments are made of voxels, whose thickness is the distance of the slices.
+            image.SliceThickness = ds_text(geometry.spacing_mm[2])
+    return images
 
 
 def _build(
