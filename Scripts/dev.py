@@ -136,7 +136,21 @@ def test(rest: list[str]) -> int:
         return code
     system_packages()
     failed = lint()
-    tests = _run([PYTHON, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-q", *rest])
+    tests = _run(
+        [
+            PYTHON,
+            "-m",
+            "pytest",
+            "-n",
+            "2",
+            "--dist",
+            "loadfile",
+            "--max-worker-restart",
+            "0",
+            "-q",
+            *rest,
+        ]
+    )
     return failed or tests
 
 

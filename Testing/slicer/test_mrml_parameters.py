@@ -60,7 +60,7 @@ def test_values_survive_the_scene_file(store, context, tmp_path):
     path = tmp_path / "scene.mrml"
     context.scene.SetURL(str(path))
     assert context.scene.Commit(str(path))
-    context.scene.Clear(1)
+    context.scene.Clear(0)
     context.scene.SetURL(str(path))
     assert context.scene.Import()
     node = context.scene.GetFirstNodeByClass("vtkMRMLScriptedModuleNode")
