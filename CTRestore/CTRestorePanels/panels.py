@@ -3,6 +3,7 @@
 from CTRestorePanels.about_panel import AboutPanel
 from CTRestorePanels.compare_panel import ComparePanel
 from CTRestorePanels.denoise_panel import DenoisePanel
+from CTRestorePanels.dicom_panel import DicomPanel
 from CTRestorePanels.export_panel import ExportPanel
 from CTRestorePanels.input_panel import InputPanel
 from CTRestorePanels.reconstruct_panel import ReconstructPanel
@@ -17,5 +18,6 @@ PANELS = (
     ("compareSection", ComparePanel),
     ("segmentSection", SegmentPanel),
     ("exportSection", ExportPanel),
+    ("dicomSection", DicomPanel),
     ("aboutSection", AboutPanel),
 )

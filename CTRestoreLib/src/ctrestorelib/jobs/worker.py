@@ -22,6 +22,7 @@ from ctrestorelib.core.files import atomic_path
 from ctrestorelib.core.job import Event, Job
 from ctrestorelib.core.system import process_exists
 from ctrestorelib.jobs.execute import perform_restoration
+from ctrestorelib.jobs.exporting import perform_export
 from ctrestorelib.jobs.measuring import perform_measure
 from ctrestorelib.jobs.scan import perform_scan
 
@@ -32,6 +33,7 @@ TASKS: dict[str, Callable[[Path, Job], None]] = {
     "restore": perform_restoration,
     "scan": perform_scan,
     "measure": perform_measure,
+    "export": perform_export,
 }
 """What a worker can do, by the ``task`` of ``request.json``."""
 

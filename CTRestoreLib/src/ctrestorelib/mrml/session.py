@@ -177,6 +177,10 @@ class Session:
         self._abandon()
         self.context.scene.RemoveObserver(self._tag)
 
+    def note(self, text: str) -> None:
+        """Add a line with the time to the log."""
+        self._say(text)
+
     def preview(self) -> Any:
         """Return the latest preview slice ``[j, i]`` of the running task, or None."""
         preview = getattr(self._child, "preview", None)

@@ -219,6 +219,20 @@ class PanelSettings:
         Param("File type", "NRRD and NIfTI keep the position in the patient; TIFF only the voxel "
               "size."),
     ] = VolumeFormat.NRRD  # fmt: skip
+    dicom_folder: Annotated[
+        str, Param("Folder", "A new folder for the series is made in this one.")
+    ] = ""
+    dicom_description: Annotated[
+        str,
+        Param("Series description", "Empty takes the source's. What was done is always added."),
+    ] = ""
+    dicom_body_part: Annotated[
+        str, Param("Body part", "Such as KNEE, where the source does not say it.")
+    ] = ""
+    dicom_keep_dose: Annotated[
+        bool,
+        Param("Keep the dose", "Keep CTDIvol. Off: nobody counts the dose of one scan twice."),
+    ] = False
     export_record: Annotated[
         bool,
         Param("Write the record", "A .json file beside the volume says how it was made; "
