@@ -96,11 +96,16 @@ class Page:
             with contextlib.suppress(ProcessLookupError):
                 self.process.terminate()
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.process.wait(), _GRACE_S)
+                await asyncio.wait_for(self._end(), _GRACE_S)
         self._kill(family)
-        await self.process.wait()
+        await self._end()
         if self._drain:
             self._drain.cancel()
+
+    async def _end(self) -> None:
+        # Not process.wait(): that also waits for workers that hold the page's output open.
+        while self.alive:
+            await asyncio.sleep(0.02)
 
     def _kill(self, family: list[psutil.Process]) -> None:
         kill_group(self.process.pid)

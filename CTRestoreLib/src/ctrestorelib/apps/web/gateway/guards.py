@@ -35,32 +35,38 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def token_for(host: str, given: str | None = None) -> tuple[str, bool]:
-    """Return the token of this run, and whether it was made here (then it has to be shown).
+def token_from_environment() -> tuple[str, bool]:
+    """Return the key of this run, and whether it was made here (then it has to be shown).
 
-    Parameters
-    ----------
-    host
-        Address to listen on.
-    given
-        The operator's own; by default what the environment variable ``CTRESTORE_TOKEN`` says.
+    The environment variable ``CTRESTORE_TOKEN`` gives the operator's own.
 
     Raises
     ------
     UsageError
-        If the operator's token is short enough to be guessed.
+        If the operator's key is short enough to be guessed.
     """
-    given = os.environ.get(TOKEN_VARIABLE) if given is None else given
+    given = os.environ.get(TOKEN_VARIABLE)
     if given is None:
         return secrets.token_urlsafe(32), True
-    if len(given) < MIN_TOKEN_CHARACTERS or not given.isascii() or not given.isprintable():
-        where = "this machine" if is_loopback(host) else "the network"
-        message = (
-            f"{TOKEN_VARIABLE} must have at least {MIN_TOKEN_CHARACTERS} plain characters, "
-            f"got {len(given)}; it is all that keeps others on {where} out."
-        )
-        raise UsageError(message, hint="Unset it: a strong one is then made and printed.")
+    check_token(given)
     return given, False
+
+
+def check_token(token: str) -> None:
+    """Refuse a key that is short enough to be guessed, or that does not fit into a link.
+
+    Raises
+    ------
+    UsageError
+        If it is.
+    """
+    if len(token) < MIN_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable():
+        message = (
+            f"The key of the page needs at least {MIN_TOKEN_CHARACTERS} plain characters, got "
+            f"{len(token)}; it is all that keeps others out."
+        )
+        hint = f"Unset {TOKEN_VARIABLE}: a strong key is then made and printed."
+        raise UsageError(message, hint=hint)
 
 
 def same_secret(given: str, expected: str) -> bool:
@@ -120,8 +126,8 @@ class Hosts:
         self._loopback_only = is_loopback(host)
         names = {name.lower().rstrip(".") for name in extra} | _LOOPBACK_NAMES
         if not self._loopback_only:
-            own = socket.gethostname().lower()
-            names |= {host.lower(), own, f"{own}.local", socket.getfqdn().lower()}
+            own = socket.gethostname().lower()  # not getfqdn: that asks other machines
+            names |= {host.lower(), own, f"{own}.local"}
         self._names = names
 
     def allow(self, host_header: str) -> bool:
@@ -181,8 +187,8 @@ def page_policy(host_header: str) -> str:
 
 
 OWN_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
 )
 """Content-Security-Policy of the gateway's own pages: text and one button."""
 

@@ -51,7 +51,7 @@ def launch(
     from ctrestorelib.apps.web.gateway.children import PageSettings
 
     _log_to_terminal(verbose=verbose or debug)
-    token, made_here = guards.token_for(host)
+    token, made_here = guards.token_from_environment()
     page = PageSettings(
         files=[_existing(path, "file or folder") for path in files],
         roots=[_existing(path, "folder", folder=True) for path in roots],

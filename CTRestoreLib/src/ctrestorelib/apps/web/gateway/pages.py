@@ -13,6 +13,7 @@ _STYLE = (
     "button{font:inherit;padding:.6rem 1.2rem;border:0;border-radius:.4rem;background:#4da3ff;"
     "color:#08131f;cursor:pointer}"
 )
+_ICON = '<link rel="icon" href="data:,">'  # or the browser asks for one and complains
 _NEW = (
     '<form method="post" action="/session/new"><button type="submit">Start a new session'
     "</button></form>"
@@ -23,8 +24,8 @@ def _page(title: str, *paragraphs: str, extra: str = "", head: str = "") -> str:
     text = "".join(f"<p>{html.escape(p)}</p>" for p in paragraphs)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}'
-        f'</title><meta name="viewport" content="width=device-width">{head}<style>{_STYLE}</style>'
-        f"</head><body><main><h1>{html.escape(title)}</h1>{text}{extra}</main></body></html>"
+        f'</title><meta name="viewport" content="width=device-width">{_ICON}{head}'
+        f"<style>{_STYLE}</style></head><body><main><h1>{html.escape(title)}</h1>{text}{extra}</main></body></html>"
     )
 
 

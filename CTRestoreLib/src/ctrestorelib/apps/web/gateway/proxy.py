@@ -87,7 +87,7 @@ async def pass_socket(
     What the browser sends counts as a sign of life; what the page sends does not.
     """
     browser = web.WebSocketResponse(
-        max_msg_size=MAX_MESSAGE_BYTES, heartbeat=_HEARTBEAT_S, compress=False
+        max_msg_size=MAX_MESSAGE_BYTES, heartbeat=_HEARTBEAT_S, timeout=2.0, compress=False
     )
     async with client.ws_connect(
         _url(page, request), headers=page.headers, max_msg_size=MAX_MESSAGE_BYTES, autoclose=True

@@ -156,12 +156,14 @@ class Sessions:
             session.ready.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await session.ready
-        for socket in list(session.sockets):
-            with contextlib.suppress(ConnectionError, RuntimeError):
-                await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
-        if session.page is not None:
-            await session.page.stop()
-        await asyncio.to_thread(wipe, session.folder)
+        try:
+            for socket in list(session.sockets):
+                with contextlib.suppress(ConnectionError, RuntimeError):
+                    await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
+            if session.page is not None:
+                await session.page.stop()
+        finally:
+            await asyncio.to_thread(wipe, session.folder)
 
     async def close(self) -> None:
         """End all sessions; nobody can open one any more."""
@@ -175,7 +177,10 @@ class Sessions:
             await asyncio.sleep(min(20.0, self.idle_s / 4))
             for session in self.living:
                 if time.monotonic() - session.last_seen > self.idle_s:
-                    await self._end_unless_busy(session)
+                    try:
+                        await self._end_unless_busy(session)
+                    except Exception as error:  # noqa: BLE001 - the others must be wiped too
+                        LOGGER.error("watch: unexpected %s", type(error).__name__)
 
     async def _end_unless_busy(self, session: Session) -> None:
         page = session.page if session.state is State.RUNNING else None

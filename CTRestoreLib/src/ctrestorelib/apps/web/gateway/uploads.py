@@ -101,7 +101,7 @@ async def receive(request: web.Request, session: Session, limits: Limits) -> dic
         await asyncio.to_thread(arrival.open_archives)
         await asyncio.to_thread(hidden.rename, uploads / upload_id)
     except OSError as error:
-        raise _storage(error) from error
+        raise storage_error(error) from error
     finally:
         await asyncio.to_thread(shutil.rmtree, hidden, ignore_errors=True)
     return await asyncio.to_thread(_summary, uploads / upload_id)
@@ -251,6 +251,7 @@ def _broken_form() -> InputError:
     return InputError(message, hint="Send it again.")
 
 
-def _storage(error: OSError) -> ResourceError:
+def storage_error(error: OSError) -> ResourceError:
+    """Return what to say when the disk does not take an upload."""
     message = f"The upload cannot be stored: {error.strerror or 'the disk refuses it'}."
     return ResourceError(message, hint="Ask the operator to free some disk space.")
