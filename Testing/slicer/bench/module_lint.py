@@ -64,7 +64,8 @@ def packaging(folder: Path) -> list[str]:
         for name in sorted(there - listed)
     ]
     gone = [f"CMakeLists.txt names {name}, which does not exist" for name in sorted(listed - there)]
-    top = [p for p in folder.glob("*.py") if p.stem != folder.name]
+    built = set(re.findall(r"\bNAME\s+(\w+)", text)) | {folder.name}
+    top = [p for p in folder.glob("*.py") if p.stem not in built]
     loose = [f"{p.name} lies beside the module: Slicer takes it for a module" for p in sorted(top)]
     return missing + gone + loose
 

@@ -250,7 +250,8 @@ class Session:
         self.history += [node.GetID() for node in nodes]
         warned = len(child.warnings)
         notes = f" {warned} {'note' if warned == 1 else 'notes'} in the log." if warned else ""
-        self.outcome.text = f"Done in {duration_text(child.seconds)}: {names}.{notes}"
+        made = names or getattr(self._task, "said", "")
+        self.outcome.text = f"Done in {duration_text(child.seconds)}: {made}.{notes}"
         self._say(self.outcome.text)
 
     def _fail(self, text: str, *, failed: bool = True) -> None:

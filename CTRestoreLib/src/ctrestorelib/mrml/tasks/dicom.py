@@ -81,6 +81,14 @@ class DicomTask:
         """Start the child process."""
         return RunningExport(self.request())
 
+    @property
+    def said(self) -> str:
+        """What was written, in words; "" before that."""
+        if self.outcome is None:
+            return ""
+        notes = "".join(f" {note}" for note in self.outcome.notes)
+        return f"{self.outcome.files} images in '{self.outcome.folder.name}'.{notes}".rstrip(".")
+
     def adopt(self, child: RunningExport) -> list[Node]:
         """Keep what was written; no node is made."""
         self.outcome = child.result()

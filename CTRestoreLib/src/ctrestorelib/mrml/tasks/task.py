@@ -44,7 +44,10 @@ class Task(Protocol):
         ...
 
     def adopt(self, child: Any) -> list[Node]:
-        """Take the result of a finished child into the scene; return the new nodes."""
+        """Take the result of a finished child into the scene; return the new nodes.
+
+        A task that makes no node says in a property ``said`` what it made.
+        """
         ...
 
 
