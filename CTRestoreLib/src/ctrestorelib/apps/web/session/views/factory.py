@@ -27,7 +27,7 @@ from ctrestorelib.apps.web.session.views.slices import adopt_node, adopt_view_no
 from ctrestorelib.apps.web.session.views.streams import SLICE_PACE, THREE_D_PACE, Stream
 from ctrestorelib.apps.web.session.views.windows import BrowserWindow
 
-EVENT_EVERY_MS = 20
+EVENT_EVERY_MS = 8
 MOST_PIXELS = 1_500_000
 """A finer screen gets an enlarged picture: drawing in memory takes time with every pixel."""
 
@@ -106,7 +106,7 @@ class PageViewFactory(IViewFactory):  # type: ignore[misc, unused-ignore]
         self._server.state.setdefault(cursor, "default")
         window = BrowserWindow(
             view.render_window(),
-            lambda width, height: self._sized(tag, width, height),
+            lambda width, height: self._view_sized(tag, width, height),
             lambda shape: self._show_cursor(cursor, shape),
         )
         stream = Stream(window, SLICE_PACE if flat else THREE_D_PACE)
@@ -118,6 +118,13 @@ class PageViewFactory(IViewFactory):  # type: ignore[misc, unused-ignore]
         self._make_template(tag, view, cursor)
         create_task(self._register(adapter))
         return PageView(view, stream, adapter, window)
+
+    def _view_sized(self, tag: str, width: int, height: int) -> None:
+        # A page that is loaded again says its sizes first, and has no picture yet.
+        page_view = self.parts(tag)
+        if page_view is not None:
+            page_view.stream.forget()
+        self._sized(tag, width, height)
 
     def _make_template(self, tag: str, view: Any, cursor: str) -> None:
         with ViewLayout(self._server, template_name=tag) as template:

@@ -91,10 +91,10 @@ class Frames:
                 v3.VIcon("mdi-fit-to-screen-outline", size=18)
             toggle = f"{MAXIMIZED} = {MAXIMIZED} === '{tag}' ? '' : '{tag}'"
             with html.Button(title="Large view, and back", click=toggle, type="button"):
-                v3.VIcon(
-                    (f"{MAXIMIZED} === '{tag}' ? 'mdi-fullscreen-exit' : 'mdi-fullscreen'",),
-                    size=18,
+                exit_or_enter = (
+                    f"{MAXIMIZED} === '{tag}' ? 'mdi-fullscreen-exit' : 'mdi-fullscreen'"
                 )
+                v3.VIcon(icon=(exit_or_enter,), size=18)
 
     def _node_changed(self, tag: str) -> None:
         self._changed.add(tag)

@@ -18,13 +18,15 @@ class Box:
     Parameters
     ----------
     tag
-        Of the view; empty for a row or column.
+        Of the view; empty for a row or column, and for a chart or table.
     flat
         Whether inner boxes lie side by side.
     items, shares
         Inner boxes and their shares of the length.
     xml
         The view's own description.
+    page
+        State entry with the HTML of a chart or table; empty for anything else.
     """
 
     tag: str
@@ -32,6 +34,7 @@ class Box:
     items: tuple[Box, ...] = ()
     shares: tuple[int, ...] = ()
     xml: str = ""
+    page: str = ""
 
     def views(self) -> tuple[Box, ...]:
         """Return all boxes that are views, in reading order."""
@@ -40,11 +43,13 @@ class Box:
         return tuple(view for item in self.items for view in item.views())
 
 
-KINDS = ("vtkMRMLSliceNode", "vtkMRMLViewNode")
+PICTURES = ("vtkMRMLSliceNode", "vtkMRMLViewNode")
+PAGES = {"vtkMRMLPlotViewNode": "views_plot", "vtkMRMLTableViewNode": "views_table"}
+"""Charts and tables are no pictures: the state entries with their HTML."""
 
 
 def boxes_of(xml: str) -> Box:
-    """Return the boxes of a Slicer layout description; charts and tables of it are left out."""
+    """Return the boxes of a Slicer layout description."""
     return _box(ET.fromstring(xml))
 
 
@@ -59,6 +64,9 @@ def show_boxes(box: Box, share: int = 1) -> None:
         with cell:
             client.ServerTemplate(name=box.tag)
         return
+    if box.page:
+        html.Div(classes="ctr-cell ctr-quality", style=f"flex-grow: {share}", v_html=(box.page,))
+        return
     name = "ctr-row" if box.flat else "ctr-column"
     with html.Div(classes=name, style=f"flex-grow: {share}"):
         for item, own in zip(box.items, box.shares, strict=True):
@@ -67,11 +75,14 @@ def show_boxes(box: Box, share: int = 1) -> None:
 
 def _box(element: ET.Element) -> Box:
     if element.tag == "view":
-        return Box(element.get("singletontag", ""), xml=ET.tostring(element, "unicode"))
+        page = PAGES.get(element.get("class", ""), "")
+        tag = "" if page else element.get("singletontag", "")
+        return Box(tag, xml=ET.tostring(element, "unicode"), page=page)
     pairs = [(_box(item[0]), int(item.get("splitSize", "1"))) for item in element if _shown(item)]
     items, shares = zip(*pairs, strict=True) if pairs else ((), ())
     return Box("", element.get("type") == "horizontal", items, shares)
 
 
 def _shown(item: ET.Element) -> bool:
-    return any(view.get("class") in KINDS for view in item.iter("view"))
+    known = (*PICTURES, *PAGES)
+    return any(view.get("class") in known for view in item.iter("view"))

@@ -11,6 +11,7 @@ from trame.widgets import client, html
 from ctrestorelib.apps.web.session.views import toolbar
 from ctrestorelib.apps.web.session.views.frames import Frames, fit_slice
 from ctrestorelib.apps.web.session.views.host import FOUR_UP, PageViewHost
+from ctrestorelib.apps.web.session.views.quality_page import QualityPage
 from ctrestorelib.apps.web.session.views.three_d import PRESETS, SMALL_VOXELS, ThreeD
 from ctrestorelib.apps.web.session.views.windowing import (
     AUTOMATIC,
@@ -65,6 +66,8 @@ class PageViews:
         self.comparison = Comparison(context, self.host)
         """The page's one comparison; it is placed again by itself once its views have sizes."""
         self.three_d = ThreeD(context, slicer_app, self.host)
+        self.quality = QualityPage(server, context)
+        """Charts and tables of what was measured; ``quality.ui()`` places all of them."""
         self._volume = ""
         self._watched: list[Any] = []
         self._observers = Observers()
@@ -131,6 +134,7 @@ class PageViews:
         self.three_d.prepare()
         self._watch_windows()
         self._tell()
+        self.quality.refresh()
         self.host.refresh()
 
     def fit(self) -> None:
@@ -148,6 +152,7 @@ class PageViews:
         for observers in (self._observers, self._displays):
             observers.clear()
         self._frames.close()
+        self.quality.close()
         self.host.close()
 
     # What the bar does.

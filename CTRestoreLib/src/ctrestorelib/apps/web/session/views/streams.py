@@ -1,9 +1,10 @@
 """When a view is drawn and sent to the browser as a picture (layer: apps).
 
-A picture is drawn in the server's one thread. So a view never draws more often than the screen can
-use, rests after each picture as long as drawing it took (a slow 3D view leaves the other half of
-the time to everything else), and waits while the pictures before have not left yet. A rough picture
-follows every change at once; a fine one follows when nothing has changed for a moment.
+A picture is drawn in the server's one thread. So views draw one after the other, the one under the
+mouse first, and each picture is on its way before the next is begun. A view never draws more often
+than the screen can use, and after each picture it rests half as long as drawing took: a slow 3D
+view leaves time to everything else. A rough picture follows every change at once; a fine one
+follows when nothing has changed for a moment. A picture that has not changed is not sent again.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
+from numpy.typing import NDArray
 from trame_rca.encoders import RcaImageEncoder  # type: ignore[import-untyped, unused-ignore]
 from trame_server.utils.asynchronous import create_task
 
-_ENCODERS = ThreadPoolExecutor(2, thread_name_prefix="ctrestore-picture")
-_MOST_WAITING = 2
+_ENCODER = ThreadPoolExecutor(1, thread_name_prefix="ctrestore-picture")
+_REST = 0.5
+"""Share of the time for a picture that its view then leaves to others."""
 Push = Callable[[bytes, dict[str, Any]], None]
 
 
@@ -54,7 +59,8 @@ class Stream:
     Parameters
     ----------
     window
-        Has ``img_cols_rows``: draws and returns ``(array [row, column, rgb], columns, rows)``.
+        Has ``img_cols_rows``: draws and returns ``(array [row, column, rgb], columns, rows)``, and
+        ``moving``: whether it may draw roughly.
     pace
         How often and how finely.
     """
@@ -67,9 +73,8 @@ class Stream:
         self._window = window
         self._push: Push | None = None
         self._wanted = asyncio.Event()
-        self._waiting = 0
-        self._ready = asyncio.Event()
-        self._newest = 0
+        self._last: Any = None
+        self._last_quality = 0
         self._task = create_task(self._run())
 
     @property
@@ -85,8 +90,14 @@ class Stream:
         """Ask for a picture soon; many requests make one picture."""
         self._wanted.set()
 
+    def forget(self) -> None:
+        """Send the next picture even if it is the same as the last: the browser may be new."""
+        self._last = None
+
     def reset(self) -> None:
-        """Nothing to do: every picture stands alone."""
+        """Do what a new browser needs."""
+        self.forget()
+        self.schedule_render()
 
     async def close(self) -> None:
         """Stop drawing."""
@@ -110,28 +121,38 @@ class Stream:
         return True
 
     async def _draw(self, quality: int) -> None:
-        while self._waiting >= _MOST_WAITING:
-            self._ready.clear()
-            await self._ready.wait()
-        self._wanted.clear()
-        begun = time.monotonic()
-        array, columns, rows = self._window.img_cols_rows
-        spent = time.monotonic() - begun
-        self.frames += 1
-        self.drawing_s += spent
-        create_task(self._send(array, columns, rows, quality))
-        await asyncio.sleep(max(1.0 / self.target_fps - spent, spent, 0.001))
+        async with _turn():
+            self._wanted.clear()
+            begun = time.monotonic()
+            self._window.moving = quality < self.pace.still
+            array, columns, rows = self._window.img_cols_rows
+            spent = time.monotonic() - begun
+            self.frames += 1
+            self.drawing_s += spent
+            if not self._known(array, quality):
+                await self._send(array, columns, rows, quality)
+        gone = time.monotonic() - begun
+        await asyncio.sleep(max(1.0 / self.target_fps - gone, _REST * spent, 0.001))
 
-    async def _send(self, array: Any, columns: int, rows: int, quality: int) -> None:
-        number = self.frames
-        self._waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            encode = RcaImageEncoder.TURBO_JPEG.encode
-            found = await loop.run_in_executor(_ENCODERS, encode, array, columns, rows, quality)
-        finally:
-            self._waiting -= 1
-            self._ready.set()
-        if self._push is not None and number > self._newest:
-            self._newest = number
+    def _known(self, array: NDArray[np.uint8], quality: int) -> bool:
+        """Whether the browser has this very picture, at least as fine."""
+        same = self._last is not None and np.array_equal(array, self._last)
+        if same and quality <= self._last_quality:
+            return True
+        self._last, self._last_quality = array, quality
+        return False
+
+    async def _send(self, array: NDArray[np.uint8], columns: int, rows: int, quality: int) -> None:
+        loop = asyncio.get_running_loop()
+        encode = RcaImageEncoder.TURBO_JPEG.encode
+        found = await loop.run_in_executor(_ENCODER, encode, array, columns, rows, quality)
+        if self._push is not None:
             self._push(found[0], found[1])
+
+
+_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+def _turn() -> asyncio.Lock:
+    """Return what lets one view at a time draw, in the order in which they ask."""
+    return _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock())

@@ -13,6 +13,8 @@ from vtkmodules.vtkWebCore import vtkRemoteInteractionAdapter
 
 LEAST_PX = 24
 """The page announces a new view with a few pixels before it has been laid out: not its size."""
+MOVING_FPS, STILL_FPS = 15.0, 1.0
+"""What VTK aims at where it can draw more coarsely to be quicker: ray casting."""
 _NO_EVENTS = ("StartInteractionEvent", "EndInteractionEvent")
 _CURSORS = {
     vtk.VTK_CURSOR_HAND: "pointer",
@@ -50,11 +52,14 @@ class BrowserWindow:
         self._interactor = render_window.GetInteractor()
         self._interactor.EnableRenderOff()
         self._sized, self._touched = sized, touched
+        self.moving = False
+        """Whether the next picture is one of many: a volume rendering is then drawn coarsely."""
         self._image = vtk.vtkImageData()
 
     @property
     def img_cols_rows(self) -> tuple[Any, int, int]:
         """Draw; return the picture ``[row, column, rgb]`` from the top, its columns and rows."""
+        self._window.SetDesiredUpdateRate(MOVING_FPS if self.moving else STILL_FPS)
         self._window.Render()
         copy = slicer.vtkMRMLLayerDisplayableManager.RenderWindowBufferToImage
         copy(self._window, self._image)
