@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
+from ctrestorelib.core.errors import InputError
 from ctrestorelib.io.dicom.quiet import read_errors
 from ctrestorelib.io.dicom_export.options import Dataset
 
@@ -16,16 +17,31 @@ def copy_elements(source: Dataset, target: Dataset, keywords: Iterable[str]) -> 
     """Copy the named elements that are there, text for text.
 
     A number written with more than the 16 characters that a decimal string may have is shortened.
+
+    Raises
+    ------
+    InputError
+        If an element's value is damaged; the message does not repeat it.
     """
     for keyword in keywords:
         element = found(source, keyword)
         if element is None:
             continue
         # A shared element would let a later change of the target change the source.
+        target[element.tag] = _copied(element)
+
+
+def _copied(element: Any) -> Any:
+    try:
         copied = copy.deepcopy(element)
         if copied.VR == "DS":
             copied.value = _short_ds(copied.value)
-        target[copied.tag] = copied
+    except read_errors():
+        # The cause is not chained: its text may quote a patient's data.
+        message = "An attribute of the source series cannot be copied."
+        hint = "The source's header is damaged; export the series again from the archive."
+        raise InputError(message, hint=hint) from None
+    return copied
 
 
 def found(source: Dataset, keyword: str) -> Any | None:

@@ -135,6 +135,9 @@ class SourceSeries:
         found: list[SourceSlice] = []
         for item in items:
             header = _read_path(item) if isinstance(item, Path) else item
+            if not elements.uid(header, "SOPClassUID"):
+                message = "A file of the source series is no DICOM image."
+                raise InputError(message, hint=_HINT)
             with quiet():
                 frames = frame_headers(header)
                 found += [SourceSlice(_flat(header, f), f) for f in frames if not f.is_localizer]
