@@ -23,8 +23,9 @@ from ctrestorelib.core.system import available_memory_bytes
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.io.dicom.checks import check_files
+from ctrestorelib.io.dicom.memory import memory_told
 from ctrestorelib.io.dicom.pixels import PixelReader
-from ctrestorelib.io.dicom.series import SeriesInfo, Slice, choose, scan, without_copies
+from ctrestorelib.io.dicom.series import Series, SeriesInfo, Slice, choose, scan, without_copies
 from ctrestorelib.io.dicom.sources import open_sources
 from ctrestorelib.io.dicom.stack import Stack, arrange
 from ctrestorelib.io.dicom.tilt import AIR_HU, Straightener, straightener
@@ -67,7 +68,7 @@ def list_series(path: Path) -> list[SeriesInfo]:
     InputError
         If the path does not exist or is not safe to open.
     """
-    with open_sources(path) as sources:
+    with memory_told(), open_sources(path) as sources:
         return [series.info for series in scan(sources).series]
 
 
@@ -98,9 +99,15 @@ def read_series(
     ResourceError
         If the volume does not fit into memory.
     """
+    with memory_told():
+        return _read(path, series, resample_tilt=resample_tilt, job=job)
+
+
+def _read(path: Path, series: str | None, *, resample_tilt: bool, job: Job | None) -> SeriesRead:
     with open_sources(path) as sources:
         found = scan(sources)
         chosen, notes = choose(found, series)
+        _refuse_projections(chosen)
         slices, more = without_copies(chosen.slices)
         notes += more
         slices, more = _without_localizers(slices)
@@ -114,6 +121,12 @@ def read_series(
     volume = Volume(values, geometry, unit)
     uids = tuple(s.file.sop_uid for s in stack.slices)
     return SeriesRead(volume, tuple(notes), uids, chosen.info)
+
+
+def _refuse_projections(chosen: Series) -> None:
+    if chosen.info.kind == "projections":
+        message = "The series holds X-ray projections, not slices: it has to be reconstructed."
+        raise InputError(message, hint="Open it as projections.")
 
 
 def _arranged(slices: Sequence[Slice], damaged: int) -> Stack:

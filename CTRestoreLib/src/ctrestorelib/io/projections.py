@@ -10,6 +10,7 @@ from ctrestorelib.core.errors import InputError
 from ctrestorelib.geometry.projections import ProjectionKind, ProjectionSet
 from ctrestorelib.io import (
     data_exchange,
+    dicom_projections,
     matlab_projections,
     nikon,
     projection_stacks,
@@ -24,8 +25,8 @@ from ctrestorelib.io.rtk_xml import DetectorImage
 
 FORMATS = (
     "stacks (.mha, .nrrd, .tif, .npy or a folder of .tif) with a geometry file, HDF5 DataExchange "
-    "(.h5), HTC 2022 (.mat), Nikon (.xtekct), Bruker/Skyscan (.log) and, with the rtk extra, "
-    "flat-panel files (.hnd, .hnc, .xim, .his)"
+    "(.h5), HTC 2022 (.mat), Nikon (.xtekct), Bruker/Skyscan (.log), DICOM (CT-PD and rotational "
+    "angiography) and, with the rtk extra, flat-panel files (.hnd, .hnc, .xim, .his)"
 )
 
 
@@ -40,7 +41,7 @@ class ProjectionsRead:
     notes
         Assumptions and oddities, in reading order.
     format
-        ``stack``, ``dataexchange``, ``matlab``, ``nikon``, ``skyscan`` or ``panel``.
+        ``stack``, ``dataexchange``, ``matlab``, ``nikon``, ``skyscan``, ``dicom`` or ``panel``.
     """
 
     projections: ProjectionSet
@@ -125,6 +126,8 @@ def _reader_for(path: Path) -> tuple[Path, str, Reader]:
     for suffixes, name, reader in readers:
         if suffix in suffixes:
             return path, name, reader
+    if suffix in dicom_projections.SUFFIXES or dicom_projections.holds_dicom(path):
+        return path, "dicom", dicom_projections.read
     message = f"{path.name} is not a projection format that CTRestore reads."
     if suffix in (".json", ".xml"):
         message = f"{path.name} is a geometry file; expected the projections it belongs to."
@@ -146,6 +149,8 @@ def _reader_for_folder(folder: Path) -> tuple[Path, str, Reader]:
             return headers[0], name, reader
     if any(p.suffix.lower() in vendor_panels.SUFFIXES for p in folder.iterdir()):
         return folder, "panel", vendor_panels.read
+    if dicom_projections.holds_dicom(folder):
+        return folder, "dicom", dicom_projections.read
     return folder, "stack", projection_stacks.read
 
 

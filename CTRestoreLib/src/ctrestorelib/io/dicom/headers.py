@@ -36,6 +36,7 @@ _KEYWORDS = (
     "ModalityLUTSequence", "LossyImageCompression", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
+_PROJECTION_ANGLE = 0x70311001  # of DICOM-CT-PD
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,8 @@ class FileHeader:
         Whether stored values are signed.
     padding
         Lowest and highest stored value that mark pixels never measured, or None.
+    is_projection
+        Whether the file holds X-ray projections: DICOM-CT-PD, or a run of an angiography system.
     pixels
         Where the pixel data lie; None if the file has none.
     frames
@@ -80,6 +83,7 @@ class FileHeader:
     lossy: bool
     has_lookup_table: bool
     tilt_tag_deg: float
+    is_projection: bool
     pixels: PixelElement | None
     frames: tuple[FrameHeader, ...] = field(repr=False)
 
@@ -124,7 +128,9 @@ def _parse(
     import pydicom
 
     stream: Any = MeteredStream(container.stream)
-    dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*_KEYWORDS, *tags])
+    dataset = pydicom.dcmread(
+        stream, stop_before_pixels=True, specific_tags=[*_KEYWORDS, _PROJECTION_ANGLE, *tags]
+    )
     modality = elements.code(dataset, "Modality") or "OT"
     pixels = find_pixels(container.stream, container.transfer_syntax)
     sop_class = elements.uid(dataset, "SOPClassUID")
@@ -171,6 +177,7 @@ def _collect(
         lossy=elements.text(dataset, "LossyImageCompression") == "01",
         has_lookup_table=bool(elements.items(dataset, "ModalityLUTSequence")),
         tilt_tag_deg=elements.number(dataset, "GantryDetectorTilt") or 0.0,
+        is_projection=_PROJECTION_ANGLE in dataset or modality in ("XA", "RF"),
         pixels=pixels,
         frames=frame_headers(dataset),
     )

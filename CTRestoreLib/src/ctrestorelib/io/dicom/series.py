@@ -24,7 +24,8 @@ class SeriesInfo:
     index
         Number for ``--series``, counted from 1.
     kind
-        ``"ct"`` (slices of a CT image), ``"localizer"`` (scout views) or ``"other"``.
+        ``"ct"`` (slices of a CT image), ``"localizer"`` (scout views), ``"projections"`` or
+        ``"other"``.
     uid
         SeriesInstanceUID; empty if the files state none.
     images
@@ -43,7 +44,7 @@ class SeriesInfo:
     pixel_spacing_mm: tuple[float, float] | None
 
     def __str__(self) -> str:
-        word = "localizer" if self.kind == "localizer" else self.modality
+        word = self.kind if self.kind in ("localizer", "projections") else self.modality
         images = f"{self.images} image" + "s" * (self.images != 1)
         spacing = self.pixel_spacing_mm
         pixel = f", {spacing[1]:.4g} x {spacing[0]:.4g} mm pixels" if spacing else ""
@@ -202,6 +203,8 @@ def _series(files: list[FileHeader], index: int) -> Series:
 def _kind(slices: Sequence[Slice]) -> str:
     if all(s.frame.is_localizer for s in slices):
         return "localizer"
+    if any(s.file.is_projection for s in slices):
+        return "projections"
     is_ct = all(s.file.modality == "CT" and s.file.sop_class in CT_CLASSES for s in slices)
     return "ct" if is_ct else "other"
 

@@ -166,7 +166,7 @@ def _zip_sources(archive: zipfile.ZipFile) -> Iterator[Source]:
     if unpacked > _BOMB_FLOOR and unpacked > _BOMB_RATIO * packed:
         raise _bomb(packed, unpacked, "The zip archive")
     for member in members:
-        _check_member(member)
+        _check_member(member, packed)
         yield ZipSource(archive, member)
 
 
@@ -180,13 +180,16 @@ def _size_of(archive: zipfile.ZipFile) -> int:
     return Path(archive.filename).stat().st_size if archive.filename else 0
 
 
-def _check_member(member: zipfile.ZipInfo) -> None:
+def _check_member(member: zipfile.ZipInfo, archive_bytes: int) -> None:
     if member.flag_bits & 1:
         message = "The zip archive is encrypted."
         raise InputError(message, hint="Unpack it with its password and name the folder.")
     if member.compress_type not in _PACKINGS:
         message = "The zip archive is packed in a rare way (not by deflate)."
         raise InputError(message, hint="Unpack it with another tool and name the folder.")
+    if member.compress_size > archive_bytes:
+        message = "The zip archive is damaged: a file in it claims to be larger than the archive."
+        raise InputError(message, hint="Copy or download it again.")
     ratio = member.file_size / max(member.compress_size, 1)
     bomb = member.file_size > _BOMB_FLOOR and ratio > _BOMB_RATIO
     if bomb or member.file_size > MAX_MEMBER_BYTES:

@@ -16,6 +16,7 @@ from ctrestorelib.io.notes import Note
 
 _LOSSY = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 81))
 _PLATEAU_VOXELS = 20
+_LARGEST_RESCALE = 1e9
 
 
 def unit_of(slices: Sequence[Slice]) -> tuple[Unit, list[Note]]:
@@ -30,9 +31,7 @@ def unit_of(slices: Sequence[Slice]) -> tuple[Unit, list[Note]]:
     if 0 < without < len(slices):
         message = f"{without} of {len(slices)} images have no rescale slope and intercept."
         raise InputError(message, hint=AGAIN)
-    if any(s.frame.slope == 0 for s in slices):
-        message = "The images state a rescale slope of 0, which would erase them."
-        raise InputError(message, hint=AGAIN)
+    check_rescale(slices)
     notes = _photometric_notes(slices)
     modality = slices[0].file.modality
     kinds = {s.frame.rescale_type for s in slices} - {"", "HU"}
@@ -49,6 +48,23 @@ def unit_of(slices: Sequence[Slice]) -> tuple[Unit, list[Note]]:
         text = f"The header declares the values as {min(kinds)}, not HU: they are grey values."
         return Unit.GREY, [*notes, Note("rescale-type", text)]
     return Unit.HU, notes
+
+
+def check_rescale(slices: Sequence[Slice]) -> None:
+    """Refuse slopes and intercepts that would erase the values or make them infinite.
+
+    Raises
+    ------
+    InputError
+        If an image states such a one.
+    """
+    if any(s.frame.slope == 0 for s in slices):
+        message = "The images state a rescale slope of 0, which would erase them."
+        raise InputError(message, hint=AGAIN)
+    stated = [abs(v or 0.0) for s in slices for v in (s.frame.slope, s.frame.intercept)]
+    if max(stated, default=0.0) > _LARGEST_RESCALE:
+        message = f"The images state an impossible rescale slope or intercept: {max(stated):.3g}."
+        raise InputError(message, hint=AGAIN)
 
 
 def has_rescale(item: Slice) -> bool:
