@@ -1,0 +1,1 @@
+"""The panels of the page, one file each, in the order of the desktop module (layer: apps)."""
