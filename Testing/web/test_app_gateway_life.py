@@ -17,6 +17,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from gateway_bench import ECHO, TOKEN, Browser, running, scenario, until, visitor
 
+from ctrestorelib.apps.web.gateway import downloads, uploads
 from ctrestorelib.apps.web.gateway.folders import DataRoot, sweep
 from ctrestorelib.core.errors import ResourceError
 from ctrestorelib.core.system import process_exists
@@ -125,6 +126,53 @@ async def test_messages_of_the_browser_keep_a_session_alive_but_an_open_tab_does
             assert Path(seen["folder"]).exists()
             await until(lambda: not Path(seen["folder"]).exists())
             assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+
+
+@scenario
+async def test_a_slow_download_keeps_a_session_alive(tmp_path):
+    async with running(tmp_path, idle_s=0.6) as gateway, visitor(gateway) as browser:
+        folder = Path((await browser.echo())["folder"])
+        size = 40_000_000  # more than the connection holds on its way
+        (folder / "downloads" / "a.nii").write_bytes(bytes(size))
+        async with browser.client.get(f"{gateway.url}download/a.nii") as answer:
+            got = len(await answer.content.read(1000))
+            await asyncio.sleep(2.0)
+            assert folder.exists()
+            got += len(await answer.content.read())
+        assert got == size
+        await until(lambda: not folder.exists())
+
+
+@scenario
+async def test_a_connection_that_falls_asleep_does_not_keep_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads, "_STALL_S", 0.3)
+    monkeypatch.setattr(downloads, "_STALL_S", 0.3)
+    async with running(tmp_path, idle_s=0.8) as gateway, visitor(gateway) as browser:
+        folder = Path((await browser.echo())["folder"])
+        (folder / "downloads" / "a.nii").write_bytes(bytes(40_000_000))
+
+        async def asleep():
+            yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n1'
+            await asyncio.sleep(30)
+
+        kind = {"Content-Type": "multipart/form-data; boundary=x"}
+        answer = await browser.ask("/upload", "POST", data=asleep(), headers=kind)
+        assert answer.status == 422
+        assert "Nothing of the upload arrived" in answer.text
+        async with browser.client.get(f"{gateway.url}download/a.nii"):
+            await until(lambda: not folder.exists())  # the answer is never read
+
+
+@scenario
+async def test_a_page_that_crashed_before_anybody_came_is_replaced(tmp_path):
+    async with running(tmp_path) as gateway:
+        await until(lambda: gateway.sessions._spare.page is not None)
+        spare = gateway.sessions._spare
+        spare.page.process.kill()
+        await until(lambda: not spare.page.alive)
+        async with visitor(gateway) as browser:
+            assert (await browser.ask("/", allow_redirects=True)).status == 200
+        await until(lambda: not spare.folder.exists())
 
 
 @scenario

@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from ctrestorelib.apps.web.gateway.paths import find_download
 from ctrestorelib.core.errors import InputError
 
 _BLOCK = 1 << 20
+_STALL_S = 120.0  # a connection that fell asleep must not keep a session from being wiped
 
 
 async def send_download(request: web.Request, folder: Path, name: str) -> web.StreamResponse:
@@ -31,12 +33,20 @@ async def send_download(request: web.Request, folder: Path, name: str) -> web.St
         size = os.fstat(handle).st_size
         response = web.StreamResponse(headers=_headers(name, size))
         await response.prepare(request)
-        left = size if request.method == "GET" else 0
-        while left and (block := await asyncio.to_thread(file.read, min(_BLOCK, left))):
-            left -= len(block)
-            await response.write(block)
-        await response.write_eof()
+        try:
+            await _copy(file, response, size if request.method == "GET" else 0)
+        except (ConnectionError, asyncio.TimeoutError):
+            if request.transport is not None:
+                request.transport.abort()
     return response
+
+
+async def _copy(file: BinaryIO, response: web.StreamResponse, size: int) -> None:
+    left = size
+    while left and (block := await asyncio.to_thread(file.read, min(_BLOCK, left))):
+        left -= len(block)
+        await asyncio.wait_for(response.write(block), _STALL_S)
+    await response.write_eof()
 
 
 def _opened(path: Path) -> int:

@@ -111,6 +111,7 @@ class Sessions:
         self._root, self._settings, self._client = root, settings, client
         self._by_cookie: OrderedDict[str, Session] = OrderedDict()
         self._spare: Session | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._count = 0
 
     def find(self, cookie: str | None) -> Session | None:
@@ -139,12 +140,19 @@ class Sessions:
         if len(self.living) >= self.max_users:
             message = f"All {self.max_users} places are taken."
             raise ResourceError(message, hint="Try again later.")
-        session, self._spare = self._spare or self._start(), None
+        session = self._take_spare() or self._start()
         session.touch()
         cookie = secrets.token_urlsafe(32)
         self._by_cookie[_digest(cookie)] = session
         self._forget_old()
         return cookie, session
+
+    def _take_spare(self) -> Session | None:
+        spare, self._spare = self._spare, None
+        if spare is None or spare.state in (State.STARTING, State.RUNNING):
+            return spare
+        self._ending = asyncio.create_task(self.end(spare))  # kept: tasks nobody holds may vanish
+        return None
 
     async def end(self, session: Session, why: State = State.ENDED) -> None:
         """Stop a session's page process, close its connections and wipe its folder."""
@@ -170,6 +178,8 @@ class Sessions:
         self.max_users = 0
         everyone = self.living + ([self._spare] if self._spare else [])
         await asyncio.gather(*(self.end(s) for s in everyone))
+        if self._ending is not None:
+            await self._ending
 
     async def watch(self) -> None:
         """End sessions that nobody uses; runs as long as the gateway."""

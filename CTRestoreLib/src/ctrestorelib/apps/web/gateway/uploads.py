@@ -17,10 +17,10 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from aiohttp import BodyPartReader, hdrs, web
 
@@ -29,10 +29,13 @@ from ctrestorelib.apps.web.gateway.paths import Names, entries_of, safe_relative
 from ctrestorelib.apps.web.gateway.sessions import Session
 from ctrestorelib.core.errors import CTRestoreError, InputError, ResourceError
 
+T = TypeVar("T")
+
 _BLOCK = 1 << 20
 _FORM_BYTES = 1 << 12  # what a form adds for each file: headers, boundaries, the path
 _MAX_PATH_BYTES = 1 << 13
 _SPARE_DISK = 512 << 20
+_STALL_S = 120.0  # a connection that fell asleep must not keep a session from being wiped
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ class _Arrival:
 
     async def _copy(self, part: BodyPartReader, file: BinaryIO) -> None:
         waiting = bytearray()
-        while block := await part.read_chunk(1 << 17):
+        while block := await _in_time(part.read_chunk(1 << 17)):
             self.bytes += len(block)
             if self.bytes > self.limits.left_bytes:
                 raise _too_large(self.limits, None)
@@ -187,7 +190,7 @@ async def _parts_of(request: web.Request) -> AsyncIterator[BodyPartReader]:
         raise InputError(message, hint="Use the upload of the page.")
     try:
         reader = await request.multipart()
-        while (part := await reader.next()) is not None:
+        while (part := await _in_time(reader.next())) is not None:
             if not isinstance(part, BodyPartReader) or hdrs.CONTENT_ENCODING in part.headers:
                 raise _broken_form()
             yield part
@@ -195,9 +198,17 @@ async def _parts_of(request: web.Request) -> AsyncIterator[BodyPartReader]:
         raise _broken_form() from error
 
 
+async def _in_time(reading: Awaitable[T]) -> T:
+    try:
+        return await asyncio.wait_for(reading, _STALL_S)
+    except asyncio.TimeoutError as error:
+        message = f"Nothing of the upload arrived for {_STALL_S:g} seconds."
+        raise InputError(message, hint="Check the connection and send the files again.") from error
+
+
 async def _text_of(part: BodyPartReader) -> str:
     text = b""
-    while block := await part.read_chunk(1 << 12):
+    while block := await _in_time(part.read_chunk(1 << 12)):
         text += block
         if len(text) > _MAX_PATH_BYTES:
             raise _broken_form()
