@@ -56,6 +56,13 @@ def test_a_bomb_is_refused_by_its_table(tmp_path):
     refused(path, tmp_path / "out", "which no CT image does")
 
 
+def test_a_bomb_hidden_beside_real_data_is_refused_too(tmp_path):
+    members = [("noise.dcm", os.urandom(1 << 20)), ("bomb.dcm", bytes(80 << 20))]
+    path = make_zip(tmp_path / "a.zip", members)
+    assert path.stat().st_size > (81 << 20) / archives.MAX_RATIO  # as a whole it looks harmless
+    refused(path, tmp_path / "out", "which no CT image does")
+
+
 def test_a_bomb_of_many_small_files_is_refused_too(tmp_path):
     path = make_zip(tmp_path / "a.zip", [(f"{n}.dcm", bytes(10 << 20)) for n in range(8)])
     refused(path, tmp_path / "out", "which no CT image does")

@@ -85,6 +85,30 @@ def test_the_printed_link_opens_the_page_with_the_named_files(start, tmp_path):
     assert not process_exists(seen["pid"])
 
 
+def test_odd_requests_bring_no_names_into_the_terminal(start):
+    program, link = start("--no-browser", "--verbose")
+
+    async def send_oddities():
+        jar = aiohttp.CookieJar(unsafe=True)
+        async with aiohttp.ClientSession(cookie_jar=jar) as client:
+            async with client.get(link) as answer:
+                address = answer.url.origin()
+            body = b'--x\r\nContent-Disposition: form-data; name="file"; =Mueller\r\n\r\n1\r\n--x--'
+            headers = {"Content-Type": "multipart/form-data; boundary=x", "Origin": str(address)}
+            async with client.post(address / "upload", data=body, headers=headers) as answer:
+                assert answer.status == 422
+        for line in (b"GET /Mueller HTTP/1.1\r\nMueller\r\n\r\n", b"Mueller\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
+            writer.write(line)
+            assert b" 400 " in await reader.readline()
+            writer.close()
+
+    asyncio.run(send_oddities())
+    out, said = end(program)
+    assert "POST upload 422" in said
+    assert "Mueller" not in out + said
+
+
 def test_the_browser_gets_a_private_file_not_the_key(start, tmp_path):
     script, told = tmp_path / "browser", tmp_path / "told"
     script.write_text(f'#!/bin/sh\necho "$@" > {told}.part\nmv {told}.part {told}\n')

@@ -176,8 +176,17 @@ async def test_what_a_zip_unpacks_to_counts(tmp_path):
 
 @scenario
 async def test_two_uploads_at_once_cannot_share_the_same_room(tmp_path):
+    async def slowly():
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(6):
+            yield bytes(100)
+            await asyncio.sleep(0.05)
+        yield b"\r\n--x--\r\n"
+
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
     async with running(tmp_path, max_upload_bytes=1000) as gateway, visitor(gateway) as browser:
-        answers = await asyncio.gather(*(browser.send([("a.nii", bytes(600))]) for _ in range(3)))
+        sending = [browser.ask("/upload", "POST", data=slowly(), headers=kind) for _ in range(3)]
+        answers = await asyncio.gather(*sending)
         assert sorted(a.status for a in answers) == [200, 413, 413]
 
 
@@ -238,6 +247,33 @@ async def test_what_is_no_form_with_files_is_refused(tmp_path, body, kind):
         assert answer.status == 422, answer.text
         assert answer.json["error"]["hint"]
         assert stored(await folder_of(browser)) == []
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # aiohttp's, about odd headers
+@scenario
+async def test_damaged_forms_are_refused_in_words_or_stored_whole(tmp_path):
+    good = b"".join(
+        b'--x\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n' % field
+        for n in range(3)
+        for field in ((b"path", b"", b"s/%d.dcm" % n),
+                      (b"file", b'; filename="f"', bytes(range(256)) * 8))
+    ) + b"--x--\r\n"  # fmt: skip
+    rng = np.random.default_rng(11)
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    statuses = set()
+    async with running(tmp_path) as gateway, visitor(gateway) as browser:
+        for _ in range(150):
+            body = bytearray(good[: rng.integers(1, len(good) + 1)])
+            for at in rng.integers(0, len(body), rng.integers(0, 6)):
+                body[at] = rng.integers(0, 256)
+            answer = await browser.ask("/upload", "POST", data=bytes(body), headers=kind)
+            statuses.add(answer.status)
+            assert answer.status in (200, 422), answer.text
+            assert answer.status == 200 or answer.json["error"]["hint"]
+        folder = await folder_of(browser)
+        assert not list((folder / "uploads").glob(".new-*"))
+        assert (await browser.ask("/upload", "POST", data=good, headers=kind)).json["files"] == 3
+    assert 422 in statuses
 
 
 @scenario

@@ -8,6 +8,7 @@ import html
 import importlib.util
 import logging
 import os
+import warnings
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,8 @@ def launch(
     from ctrestorelib.apps.web.gateway.children import PageSettings
 
     _log_to_terminal(verbose=verbose or debug)
+    if not debug:
+        _silence_others()
     token, made_here = guards.token_from_environment()
     page = PageSettings(
         files=[_existing(path, "file or folder") for path in files],
@@ -109,6 +112,15 @@ def _log_to_terminal(*, verbose: bool) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     LOGGER.handlers, LOGGER.propagate = [handler], False
     LOGGER.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def _silence_others() -> None:
+    # What libraries say about an odd request or a failed task may quote names.
+    import aiohttp
+
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
+    for category in (aiohttp.BadContentDispositionHeader, aiohttp.BadContentDispositionParam):
+        warnings.simplefilter("ignore", category)
 
 
 def _open_browser(gateway: Gateway) -> None:

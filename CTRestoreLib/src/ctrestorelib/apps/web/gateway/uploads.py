@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from aiohttp import BodyPartReader, hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ctrestorelib.apps.web.gateway.archives import MAX_FILES, TooLarge, check_archive, unpack
 from ctrestorelib.apps.web.gateway.paths import Names, entries_of, safe_relative
@@ -188,14 +189,11 @@ async def _parts_of(request: web.Request) -> AsyncIterator[BodyPartReader]:
     if request.content_type != "multipart/form-data":
         message = "The upload is not a form with files (multipart/form-data)."
         raise InputError(message, hint="Use the upload of the page.")
-    try:
-        reader = await request.multipart()
-        while (part := await _in_time(reader.next())) is not None:
-            if not isinstance(part, BodyPartReader) or hdrs.CONTENT_ENCODING in part.headers:
-                raise _broken_form()
-            yield part
-    except (ValueError, AssertionError) as error:
-        raise _broken_form() from error
+    reader = await _in_time(request.multipart())
+    while (part := await _in_time(reader.next())) is not None:
+        if not isinstance(part, BodyPartReader) or hdrs.CONTENT_ENCODING in part.headers:
+            raise _broken_form()
+        yield part
 
 
 async def _in_time(reading: Awaitable[T]) -> T:
@@ -204,6 +202,8 @@ async def _in_time(reading: Awaitable[T]) -> T:
     except asyncio.TimeoutError as error:
         message = f"Nothing of the upload arrived for {_STALL_S:g} seconds."
         raise InputError(message, hint="Check the connection and send the files again.") from error
+    except (ValueError, AssertionError, HttpProcessingError) as error:
+        raise _broken_form() from error
 
 
 async def _text_of(part: BodyPartReader) -> str:
