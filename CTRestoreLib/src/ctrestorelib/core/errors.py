@@ -8,7 +8,8 @@
     │   ├── GeometryError     exit 3   grids, orientations or scan geometries disagree
     │   └── UnitError         exit 3   HU, 1/mm or grey values were mixed up
     ├── ResourceError         exit 4   memory, disk or device
-    │   └── DoesNotFit        exit 4   the plan needs more memory than there is
+    │   ├── DoesNotFit        exit 4   the plan needs more memory than there is
+    │   └── PacsError         exit 4   an image archive refused or did not answer
     ├── WeightsError          exit 5   a network's weights are missing or altered
     └── Cancelled             exit 130 the person stopped the job
 """
@@ -75,6 +76,22 @@ class DoesNotFit(ResourceError):  # noqa: N818 - the name is the sentence that a
     """The smallest possible plan needs more memory than the budget allows."""
 
 
+class PacsError(ResourceError):
+    """An image archive refused, did not answer, or answered with something else than asked.
+
+    Parameters
+    ----------
+    message, hint
+        As of :class:`CTRestoreError`.
+    transient
+        Whether trying the same again later can help (a peer that restarts, a full queue).
+    """
+
+    def __init__(self, message: str, *, hint: str = "", transient: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.transient = transient
+
+
 class WeightsError(CTRestoreError):
     """Network weights are absent, altered or not permitted."""
 
@@ -92,8 +109,8 @@ class Cancelled(CTRestoreError):  # noqa: N818 - a wish, not a fault
 
 def error_from_json(record: dict[str, Any]) -> CTRestoreError:
     """Rebuild an error that a worker process reported with :meth:`CTRestoreError.to_json`."""
-    for cls in (UsageError, GeometryError, UnitError, InputError, DoesNotFit, ResourceError,
-                WeightsError):  # fmt: skip
+    for cls in (UsageError, GeometryError, UnitError, InputError, DoesNotFit, PacsError,
+                ResourceError, WeightsError):  # fmt: skip
         if cls.__name__ == record.get("type"):
             return cls(str(record["message"]), hint=str(record.get("hint", "")))
     if record.get("type") == Cancelled.__name__:
