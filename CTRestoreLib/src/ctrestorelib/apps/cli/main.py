@@ -23,6 +23,8 @@ _COMMANDS = {
     "compare": "compare:compare",
     "replay": "replay:replay",
     "export-dicom": "export_dicom:export_dicom",
+    "send": "send:send",
+    "fetch": "fetch:fetch",
     "demo": "demo:demo",
     "app": "app:app",
 }
