@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gzip
 import json
 import os
 import signal
@@ -61,6 +62,23 @@ def make_app(folder: Path, opened: list[str], roots: list[str]) -> web.Applicati
     async def foreign(request: web.Request) -> web.Response:
         raise web.HTTPFound("http://example.org/")
 
+    async def stored(request: web.Request) -> web.Response:
+        headers = {"ETag": '"1"', "Set-Cookie": "page=1", "X-Secret": "inside"}
+        return web.Response(body=b"stored", headers=headers)
+
+    async def packed(request: web.Request) -> web.Response:
+        headers = {"Content-Encoding": "gzip"}
+        return web.Response(body=gzip.compress(b"script" * 100), headers=headers)
+
+    async def half(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(bytes(500))
+        os._exit(4)
+
+    async def length(request: web.Request) -> web.Response:
+        return web.json_response({"length": len(await request.read())})
+
     async def socket(request: web.Request) -> web.WebSocketResponse:
         ws = web.WebSocketResponse()
         await ws.prepare(request)
@@ -71,7 +89,7 @@ def make_app(folder: Path, opened: list[str], roots: list[str]) -> web.Applicati
                 await ws.send_bytes(message.data[::-1])
         return ws
 
-    app = web.Application()
+    app = web.Application(client_max_size=64 << 20)
     app.router.add_get("/", root)
     app.router.add_get("/index.html", page)
     app.router.add_get("/status", status)
@@ -80,6 +98,10 @@ def make_app(folder: Path, opened: list[str], roots: list[str]) -> web.Applicati
     app.router.add_get("/work", work)
     app.router.add_get("/foreign", foreign)
     app.router.add_get("/ws", socket)
+    app.router.add_get("/stored", stored)
+    app.router.add_get("/packed", packed)
+    app.router.add_get("/half", half)
+    app.router.add_post("/length", length)
     app.router.add_route("*", "/echo", echo)
     return app
 
