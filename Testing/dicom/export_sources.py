@@ -77,7 +77,7 @@ def source_slice(k: int, *, charset: str | None, name: str) -> FileDataset:
     ds.PositionReferenceIndicator = ""
     ds.SliceThickness = "0.75"
     ds.WindowCenter, ds.WindowWidth = ["400", "40"], ["1800", "350"]
-    ds.WindowCenterWidthExplanation = ["BONE", "SOFT"]
+    ds.WindowCenterWidthExplanation = ["BONE", "SOFT_TISSUE"]
     ds.SmallestImagePixelValue = 0
     ds.add_new(0x00280107, "US", 4095)
     ds.PresentationIntentType = "FOR PRESENTATION"

@@ -85,6 +85,17 @@ def test_segments_go_with_the_series(ctrestore, scan, tmp_path):
     assert datasets([tmp_path / "o" / "SEG00001.dcm"])[0].Modality == "SEG"
 
 
+def test_a_multi_frame_file_goes_into_a_folder_of_its_own(ctrestore, scan, tmp_path):
+    pytest.importorskip("highdicom")
+    source, result = scan
+    paths = (result, tmp_path / "o", "--source", source, "--multi-frame")
+    refused = ctrestore("export-dicom", *paths, tmp_path / "source")
+    assert (refused.returncode, (tmp_path / "o").exists()) == (2, False)
+    ctrestore("export-dicom", *paths, tmp_path / "m", check=0)
+    assert [p.name for p in (tmp_path / "m").iterdir()] == ["MF00001.dcm"]
+    assert len(list((tmp_path / "o").iterdir())) == 5
+
+
 def test_the_patient_comes_from_a_file_or_from_answers(ctrestore, scan, tmp_path):
     _source, result = scan
     patient = tmp_path / "patient.json"

@@ -192,7 +192,12 @@ def hostile(ds, _k):
     ds["PatientID"]._value = "ID-4711" * 20
 
 
-@pytest.mark.parametrize("edit", [lambda ds, _k: None, hostile], ids=["valid", "hostile"])
+def one_word(ds, _k):
+    """A name in the form that makes highdicom warn, quoting it."""
+    ds.PatientName = ds.ReferringPhysicianName = "Käfer"
+
+
+@pytest.mark.parametrize("edit", [lambda ds, _k: None, one_word, hostile])
 def test_no_name_reaches_a_log_a_warning_or_the_screen(tmp_path, caplog, capfd, edit):
     import pydicom
 

@@ -21,10 +21,12 @@ from ctrestorelib.io.dicom_export import (
     ExportReport,
     Identity,
     SourceSeries,
+    export_multi_frame,
     export_series,
     export_with_segments,
     preview_series,
 )
+from ctrestorelib.io.dicom_export.writing import require_free
 from ctrestorelib.io.volumes import read_volume
 from ctrestorelib.methods.registry import method
 
@@ -51,6 +53,10 @@ from ctrestorelib.methods.registry import method
 @click.option("--private-block/--no-private-block", default=True, help="Write the whole record.")
 @click.option("--segment", multiple=True, help="NAME=FILE: a mask for a DICOM SEG; repeatable.")
 @click.option("--algorithm", default="", help="What drew the segments; default: a person.")
+@click.option(
+    "--multi-frame", type=options.path_type,
+    help="Also gather the images into one enhanced file in this new folder.",
+)  # fmt: skip
 @click.option("--input-unit", type=click.Choice(["hu", "per_mm", "grey"]), help="Unit of RESULT.")
 @click.option("--preview", is_flag=True, help="Show the header, patient included; write nothing.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -63,6 +69,9 @@ def export_dicom(result: Path, outdir: Path, **given: Any) -> None:
     file: {"name": "Family^Given", "patient_id": "1", "birth_date": "19700131", "sex": "F"}. There
     are no options for these, because a shell remembers what is typed.
     """
+    for folder in (outdir, given["multi_frame"]):
+        if folder is not None and not given["preview"]:
+            require_free(folder)
     quiet = given["quiet"] or given["as_json"]
     read = files.open_volume(result, input_unit=given["input_unit"], quiet=quiet)
     record = _record(result, given["record"])
@@ -80,6 +89,8 @@ def export_dicom(result: Path, outdir: Path, **given: Any) -> None:
             )
         else:
             report = export_series(read.volume, record, outdir, **work)
+        if given["multi_frame"]:
+            export_multi_frame(report.files, given["multi_frame"])
     _tell(report, outdir, _doubts(read.volume, record), len(masks), as_json=given["as_json"])
 
 

@@ -9,6 +9,7 @@ Everything in a written file is either on a list of attributes that may be copie
 """
 
 from ctrestorelib.io.dicom_export.bundle import export_with_segments as export_with_segments
+from ctrestorelib.io.dicom_export.multi_frame import export_multi_frame as export_multi_frame
 from ctrestorelib.io.dicom_export.options import ExportOptions as ExportOptions
 from ctrestorelib.io.dicom_export.options import Identity as Identity
 from ctrestorelib.io.dicom_export.options import Stamp as Stamp

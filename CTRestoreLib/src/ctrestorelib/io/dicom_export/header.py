@@ -71,7 +71,7 @@ def slice_header(plan: ExportPlan, common: Dataset, k: int, uid: str) -> Dataset
     header = pydicom.Dataset()
     header.update({element.tag: element for element in common})
     header.SOPInstanceUID = uid
-    header.InstanceNumber = _instance_numbers(plan)[k]
+    header.InstanceNumber = plan.instance_numbers[k]
     match = plan.matches[k] if plan.matches is not None else None
     if match is not None:
         copy_elements(match.header, header, allowed.GRID)
@@ -172,17 +172,6 @@ def _add_spacing_between(header: Dataset, plan: ExportPlan) -> None:
     normal = np.cross(i, j)
     places = plan.corners[:, 0] @ (normal / np.linalg.norm(normal))
     header.SpacingBetweenSlices = ds_text(round(float(np.abs(np.diff(places)).mean()), 9))
-
-
-def _instance_numbers(plan: ExportPlan) -> list[int]:
-    """Return the number of each slice k: the source's, so that viewers show both in step."""
-    if plan.matches is not None:
-        numbers = [m.frame.number for m in plan.matches]
-        known = [n for n in numbers if n is not None and 0 <= n < 2**31]
-        if len(set(known)) == len(numbers):
-            return known
-    place = {k: n + 1 for n, k in enumerate(plan.order)}
-    return [place[k] for k in range(len(plan.order))]
 
 
 def _computed_grid(header: Dataset, plan: ExportPlan, k: int) -> None:

@@ -38,8 +38,9 @@ def match_slices(
         return None
     wanted = slice_corners(geometry)
     offered = np.array([s.corners_lps_mm for s in fitting])
-    distance = np.linalg.norm(wanted[:, None, 0] - offered[None, :, 0], axis=2)
-    nearest = distance.argmin(axis=1)
+    normal = _normal(geometry)
+    places, own = offered[:, 0] @ normal, wanted[:, 0] @ normal
+    nearest = np.abs(own[:, None] - places[None, :]).argmin(axis=1)
     if len(set(nearest.tolist())) < len(nearest):
         return None
     if not _close(wanted - offered[nearest], geometry):
@@ -47,13 +48,17 @@ def match_slices(
     return tuple(fitting[n] for n in nearest)
 
 
+def _normal(geometry: VolumeGeometry) -> Floats:
+    i, j, _k = geometry.direction.T
+    normal: Floats = np.cross(i, j)
+    return normal / np.linalg.norm(normal)
+
+
 def _close(misses: Floats, geometry: VolumeGeometry) -> bool:
-    x, y, z = geometry.direction.T
-    normal = np.cross(x, y)
-    normal /= np.linalg.norm(normal)
+    normal = _normal(geometry)
     along = np.abs(misses @ normal)
     aside = np.linalg.norm(misses - (misses @ normal)[..., None] * normal, axis=-1)
-    gap = geometry.spacing_mm[2] * abs(float(z @ normal))
+    gap = geometry.spacing_mm[2] * abs(float(geometry.direction[:, 2] @ normal))
     pixel = min(geometry.spacing_mm[:2])
     # One slice has no distance to the next; its own plane must do.
     along_limit = max(_FLOOR_MM, 0.1 * gap) if geometry.shape[0] > 1 else _FLOOR_MM

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,17 @@ class ExportPlan:
     def keeps_scan(self) -> bool:
         """Whether the scanner's settings are true of these pixels."""
         return self.origin is not Origin.RECONSTRUCTED and not self.options.synthetic
+
+    @cached_property
+    def instance_numbers(self) -> tuple[int, ...]:
+        """Number of each slice k: the source's, so that viewers show both series in step."""
+        if self.matches is not None:
+            numbers = [m.frame.number for m in self.matches]
+            known = tuple(n for n in numbers if n is not None and 0 <= n < 2**31)
+            if len(set(known)) == len(numbers):
+                return known
+        place = {k: n + 1 for n, k in enumerate(self.order)}
+        return tuple(place[k] for k in range(len(self.order)))
 
     @property
     def keeps_padding(self) -> bool:

@@ -130,7 +130,7 @@ def _build(
     description: str,
     stamp: Stamp,
 ) -> Any:
-    hd = _highdicom()
+    hd = highdicom_package("a segmentation")
     names = [cut(" ".join(name.replace("\\", "/").split()), 64) for name, _ in masks]
     pixels = np.stack([mask for _, mask in masks], axis=-1).astype(np.uint8)
     try:
@@ -179,11 +179,18 @@ def _segment(hd: Any, number: int, name: str, algorithm: str) -> Any:
     )
 
 
-def _highdicom() -> Any:
+def highdicom_package(what: str) -> Any:
+    """Return the package that writes ``what``.
+
+    Raises
+    ------
+    InputError
+        If it is not installed, saying how to install it.
+    """
     try:
         import highdicom
     except ImportError as error:
-        message = "Writing a DICOM segmentation needs the Python package highdicom."
+        message = f"Writing {what} as DICOM needs the Python package highdicom."
         hint = 'Install it: pip install highdicom (or "ctrestorelib[pacs]").'
         raise InputError(message, hint=hint) from error
     return highdicom

@@ -101,7 +101,7 @@ def export_series(
     ResourceError
         If the disk is full or the folder cannot be written to.
     """
-    _require_free(folder)
+    require_free(folder)
     with quiet():
         plan = plan_export(volume, provenance, source=source, options=options, stamp=stamp)
         values, notes = as_exported(volume, plan)
@@ -188,7 +188,8 @@ def _clip_notes(clipped: int, volume: Volume) -> list[Note]:
     return [Note("clipped", text)]
 
 
-def _require_free(folder: Path) -> None:
+def require_free(folder: Path) -> None:
+    """Raise :class:`UsageError` unless a folder is new or empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         message = f"The output folder {folder.name} exists already and is not empty."
         raise UsageError(message, hint="Name a new folder; nothing is ever overwritten.")
@@ -210,7 +211,7 @@ def new_folder(folder: Path) -> Generator[Path, None, None]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".ctrestore-", dir=folder.parent))
         yield temporary
-        _require_free(folder)
+        require_free(folder)
         if folder.exists():
             folder.rmdir()
         temporary.chmod(0o777 & ~_umask())
