@@ -35,6 +35,11 @@ class Desk:
         The person's own folder, with ``uploads/`` and ``downloads/``.
     roots
         Folders from which files may be opened by path.
+
+    Attributes
+    ----------
+    instances
+        File of every DICOM instance that was opened, by its SOP Instance UID.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Desk:
         self.settings = all_settings()
         self.panels: list[Any] = []
         self.views: Any = None
+        self.instances: dict[str, str] = {}
         self.session = Session(self.context, self._session_changed)
         self.store = host.store()
         self.state.update({"ui_message": "", "ui_message_shown": False, "ui_message_failed": False})

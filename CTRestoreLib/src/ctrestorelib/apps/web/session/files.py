@@ -5,13 +5,15 @@ Nothing here touches the scene, so that reading can happen beside the page's eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctrestorelib.core.errors import InputError
 from ctrestorelib.core.volume import Volume
 from ctrestorelib.geometry.projections import ProjectionSet
+from ctrestorelib.io.dicom.series import scan
+from ctrestorelib.io.dicom.sources import FileSource, open_sources
 from ctrestorelib.io.dicom_series import list_series, read_series
 from ctrestorelib.io.notes import Note
 from ctrestorelib.io.paths import ITK_SUFFIXES, NIFTI_SUFFIXES, suffix_of
@@ -40,12 +42,15 @@ class Opened:
         What had to be assumed.
     sop_instance_uids
         Of a DICOM series.
+    instances
+        Its files by SOP Instance UID, for a later export.
     """
 
     name: str
     content: Volume | ProjectionSet
     notes: tuple[Note, ...] = ()
     sop_instance_uids: tuple[str, ...] = ()
+    instances: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,19 @@ def _read_dicom(path: Path, series: str | None) -> Opened | SeriesChoice:
         if len(listed) < 2:
             raise
         return SeriesChoice(path, tuple((str(info), str(info.index)) for info in listed))
-    return Opened(name_of(path), read.volume, read.notes, read.sop_instance_uids)
+    uids = read.sop_instance_uids
+    return Opened(name_of(path), read.volume, read.notes, uids, _instances(path, set(uids)))
+
+
+def _instances(path: Path, wanted: set[str]) -> dict[str, str]:
+    """Return the file of each instance; nothing for an archive, whose members are no files."""
+    with open_sources(path) as sources:
+        return {
+            item.file.sop_uid: str(item.file.source.path)
+            for series in scan(sources).series
+            for item in series.slices
+            if item.file.sop_uid in wanted and isinstance(item.file.source, FileSource)
+        }
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -101,6 +101,7 @@ class Loader:
             set_window(node, *auto_window(read.content.values))
             if read.sop_instance_uids:
                 node.SetAttribute(UIDS_ATTRIBUTE, " ".join(read.sop_instance_uids))
+            desk.instances.update(read.instances)
             desk.store.set("input_volume", node)
         desk.show_volume(node)
         desk.report(f"Opened {node.GetName()}.", failed=False)

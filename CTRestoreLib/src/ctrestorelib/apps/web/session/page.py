@@ -16,6 +16,7 @@ from ctrestorelib.apps.web.session.desk import Desk
 from ctrestorelib.apps.web.session.jobs_panel import JobsPanel
 from ctrestorelib.apps.web.session.panels.compare import ComparePanel
 from ctrestorelib.apps.web.session.panels.denoise import DenoisePanel
+from ctrestorelib.apps.web.session.panels.dicom import DicomPanel
 from ctrestorelib.apps.web.session.panels.log import LogPanel
 from ctrestorelib.apps.web.session.panels.panel import Panel
 from ctrestorelib.apps.web.session.panels.reconstruct import ReconstructPanel
@@ -35,6 +36,7 @@ PANELS: tuple[type[Panel], ...] = (
     ComparePanel,
     SegmentPanel,
     SavePanel,
+    DicomPanel,
     LogPanel,
 )
 """From top to bottom, as in the desktop module."""
