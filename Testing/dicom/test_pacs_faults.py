@@ -21,6 +21,8 @@ from pynetdicom import AE, evt
 
 from ctrestorelib.core.errors import Cancelled, PacsError
 from ctrestorelib.core.job import Job
+from ctrestorelib.pacs.association import require_pynetdicom
+from ctrestorelib.pacs.credentials import Credentials
 from ctrestorelib.pacs.fetching import fetch_series
 from ctrestorelib.pacs.instances import find_instances
 from ctrestorelib.pacs.journal import Journal
@@ -90,13 +92,14 @@ class Web:
     """A web server that answers every request from a list, the last one for ever."""
 
     def __init__(self, *answers):
-        answers, self.requests = list(answers), []
+        answers, self.requests, self.authorizations = list(answers), [], []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def _do(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 outer.requests.append((self.path, body))
+                outer.authorizations.append(self.headers.get("Authorization"))
                 status, headers, data = answers.pop(0) if len(answers) > 1 else answers[0]
                 self.send_response(status)
                 for name, value in headers.items():
@@ -401,3 +404,23 @@ def test_an_endless_delivery_is_stopped(web, series, tmp_path, monkeypatch):
     with pytest.raises(PacsError, match="more than one series can hold"):
         fetch_from(web, series, tmp_path, (200, MIXED, body))
     assert {p.name for p in tmp_path.iterdir()} == {"series"}
+
+
+def test_dicomweb_needs_no_pynetdicom(web, series, journal, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynetdicom", None)
+    require_pynetdicom.cache_clear()
+    with pytest.raises(PacsError, match="needs the Python package pynetdicom") as caught:
+        fetch_series(
+            DicomNode("127.0.0.1", 1, "A"), series.study, series.series, tmp_path / "b", retry=ONCE
+        )
+    assert "--dicomweb" in caught.value.hint
+    assert run(series, web(stored_answer(200, stored=series.uids)).peer, journal).complete
+
+
+def test_a_password_is_asked_for_and_not_shown(web, series, ctrestore):
+    archive = web(stored_answer(200, stored=series.uids))
+    command = ("send", series.folder, "--dicomweb", archive.peer.url, "--login")
+    done = ctrestore(*command, check=0, input=f"{bench.USER}\n{bench.PASSWORD}\n")
+    assert bench.PASSWORD not in done.stdout + done.stderr
+    known = Credentials(bench.USER, bench.PASSWORD)
+    assert archive.authorizations == [known.header()]

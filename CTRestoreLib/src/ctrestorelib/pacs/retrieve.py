@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ctrestorelib.core.errors import CTRestoreError, PacsError, ResourceError
-from ctrestorelib.pacs.association import Context, associated
+from ctrestorelib.pacs.association import Context, associated, require_pynetdicom
 from ctrestorelib.pacs.multipart import boundary_of, parts
 from ctrestorelib.pacs.peers import DicomNode, DicomWebServer
 from ctrestorelib.pacs.web import request
@@ -103,6 +103,7 @@ def get(node: DicomNode, study: str, series: str, basket: Basket) -> None:
     PacsError
         If the archive refuses, has no such series, sends only a part, or breaks off.
     """
+    require_pynetdicom()
     import pydicom
     from pynetdicom import evt
     from pynetdicom.presentation import build_role
