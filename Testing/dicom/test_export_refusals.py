@@ -74,6 +74,16 @@ def test_cancelling_leaves_nothing(source, tmp_path):
     assert left_over(tmp_path) == []
 
 
+def test_progress_is_told(source, tmp_path):
+    volume, made = restored(source)
+    events = []
+    export_series(volume, made, tmp_path / "o", source=source, job=Job(events.append))
+    assert events[0] == {"kind": "stage", "title": "Write the images", "fraction": 0.0}
+    done = [e["fraction"] for e in events if e["kind"] == "progress"]
+    assert done == sorted(done)
+    assert done[-1] == 1.0
+
+
 def test_a_full_disk_leaves_nothing_and_says_so(source, tmp_path, monkeypatch):
     volume, made = restored(source)
     true_write, written = writing.write_image, []

@@ -109,7 +109,7 @@ def export_series(
         common = series_header(plan, encoding)
         with new_folder(folder) as temporary:
             names, clipped = _write_slices(
-                temporary, plan, common, values, encoding=encoding, stamp=stamp, job=job
+                temporary, plan, common, values, encoding=encoding, stamp=stamp, job=job or Job()
             )
     notes = [*plan.notes, *notes, *more, *_clip_notes(clipped, volume)]
     files = tuple(folder / name for name in names)
@@ -126,17 +126,16 @@ def _write_slices(
     *,
     encoding: Encoding,
     stamp: Stamp,
-    job: Job | None,
+    job: Job,
 ) -> tuple[list[str], int]:
     names, clipped = [], 0
-    for n, k in enumerate(plan.order):
-        if job is not None:
-            job.check()
-        header = slice_header(plan, common, k, stamp.new_uid())
-        stored, lost = encoding.stored(volume.values[k])
-        clipped += lost
-        names.append(f"IM{n + 1:05d}.dcm")
-        write_image(header, stored, folder / names[-1])
+    with job.stage("Write the images", 1.0) as stage:
+        for n, k in enumerate(stage.track(plan.order)):
+            header = slice_header(plan, common, k, stamp.new_uid())
+            stored, lost = encoding.stored(volume.values[k])
+            clipped += lost
+            names.append(f"IM{n + 1:05d}.dcm")
+            write_image(header, stored, folder / names[-1])
     return names, clipped
 
 
