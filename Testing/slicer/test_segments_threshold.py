@@ -187,7 +187,10 @@ def test_it_survives_saving_the_scene(context, tmp_path):
     made = threshold_segment(context, volume, BONE)
     xml = context.scene
     xml.SetSaveToXMLString(1)
-    xml.Commit()
+    try:
+        xml.Commit()
+    finally:
+        xml.SetSaveToXMLString(0)  # the scene is shared: it must write files again
     assert f"CTRestore.SourceOf.{made.segment_id}" in xml.GetSceneXMLString()
 
 
