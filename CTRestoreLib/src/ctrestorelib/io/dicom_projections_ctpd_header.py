@@ -98,7 +98,7 @@ def parse(header: FileHeader, dataset: Any) -> View:
     if shape not in Shape.__members__:
         message = "The detector is neither FLAT nor CYLINDRICAL nor SPHERICAL."
         raise InputError(message, hint="Only these detector shapes can be read.")
-    return View(
+    view = View(
         image=Slice(header, header.frames[0]),
         focal=(of.number(_PHI, "angle"), of.number(_Z, "axial position"), of.size(_RHO, "radius")),
         shift=tuple(of.number(tag, default=0.0) for tag in (_D_PHI, _D_Z, _D_RHO)),  # type: ignore[arg-type]
@@ -114,6 +114,18 @@ def parse(header: FileHeader, dataset: Any) -> View:
         water_per_mm=of.number(_WATER, default=math.nan),
         photons=None if not photons else float(np.median(photons)),
     )
+    _check_spot(view)
+    return view
+
+
+def _check_spot(view: View) -> None:
+    """Refuse a focal spot that no gantry can reach; it would make every ray impossible."""
+    phi, z, _ = view.focal
+    turn, along, out = view.shift
+    far = abs(phi) > 1e4 or abs(z) > 1e5 or abs(turn) > 0.5
+    if far or max(abs(along), abs(out)) > 0.5 * view.distance_mm:
+        message = "A projection file puts the focal spot where it cannot be."
+        raise InputError(message, hint=HINT)
 
 
 class _Private:

@@ -74,7 +74,8 @@ class FlatDetector:
             return 0, self.elements[1] - 1
         fan = ends / self.distance_mm
         if np.abs(fan).max() > _MAX_FAN_RAD:
-            message = f"The detector spans {np.degrees(np.ptp(fan)):.0f} degrees seen from the focal spot."
+            span = np.degrees(np.ptp(fan))
+            message = f"The detector spans {span:.0f} degrees seen from the focal spot."
             raise GeometryError(message, hint="No CT detector does; the header is damaged.")
         flat = np.tan(fan) * self.distance_mm / self.element_mm[1] + self.centre[1]
         return int(np.ceil(flat[0] - 1e-6)), int(np.floor(flat[1] + 1e-6))

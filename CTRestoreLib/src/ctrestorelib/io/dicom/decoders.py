@@ -1,25 +1,23 @@
 """Decode compressed frames with whatever decoder is installed (layer: io).
 
-Tried in turn: pydicom with its plug-ins (openjpeg, pyjpegls, gdcm, pillow), imagecodecs for the
-JPEG family, SimpleITK's GDCM on a file that holds nothing but the pixels.
+In this process: imagecodecs for the JPEG family, and pydicom with openjpeg, pyjpegls and its own
+run lengths. What these cannot read goes to GDCM, in a child process, because GDCM crashes on some
+damaged frames.
 """
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+import io
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import InputError
 from ctrestorelib.io.dicom.codestream import MAX_TILES, picture_of
+from ctrestorelib.io.dicom.decoder_child import DecoderChild, Stored
 from ctrestorelib.io.dicom.headers import CT_CLASSES, FileHeader
 from ctrestorelib.io.dicom.quiet import read_errors
 from ctrestorelib.io.dicom.series import Slice
-
-Stored = NDArray[np.integer[Any]]
 
 _JPEG = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 57, 70))
 _NEEDS = {
@@ -30,10 +28,17 @@ _NEEDS = {
 }  # fmt: skip
 
 _CODESTREAMS = (*_NEEDS, *(f"1.2.840.10008.1.2.4.{n}" for n in (52, 54, 56, *range(58, 67))))
+_JPEG_LOSSLESS = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (57, 70))
+# The plug-in of pydicom that may run in this process; the others may crash or differ.
+_PLUGINS = {
+    "1.2.840.10008.1.2.5": "pydicom",
+    **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (80, 81)), "pyjpegls"),
+    **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203)), "pylibjpeg"),
+}
 _ENCAPSULATED_PLAIN = "1.2.840.10008.1.2.1.98"
 
 
-def decode_frame(item: Slice, dataset: Any) -> Stored:
+def decode_frame(item: Slice, dataset: Any, child: DecoderChild) -> Stored:
     """Return the stored values of one compressed frame, shape ``[row, column]``.
 
     Parameters
@@ -42,6 +47,8 @@ def decode_frame(item: Slice, dataset: Any) -> Stored:
         The slice to decode.
     dataset
         The whole file as pydicom read it.
+    child
+        Where decoders run that may crash.
 
     Raises
     ------
@@ -55,9 +62,13 @@ def decode_frame(item: Slice, dataset: Any) -> Stored:
         _check_codestream(header, packed)
     if header.transfer_syntax == _ENCAPSULATED_PLAIN:
         return _plain(header, packed)
-    for attempt in (_by_pydicom, _by_imagecodecs, _by_simpleitk):
+    for attempt in (_by_imagecodecs, _by_pydicom):
         values = _tried(attempt, item, dataset, packed)
         if values is not None and values.shape == (header.rows, header.columns):
+            return values
+    if packed and header.transfer_syntax in _CODESTREAMS:
+        values = child.decode(_bare(item, packed), (header.rows, header.columns))
+        if values is not None:
             return values
     raise _undecodable(header, dataset)
 
@@ -111,48 +122,40 @@ def _packed(dataset: Any, frame: int, count: int) -> bytes:
         return b""
 
 
-def _by_pydicom(item: Slice, dataset: Any, _packed: bytes) -> Stored:
-    frame = item.frame.frame
+def _by_pydicom(item: Slice, dataset: Any, _packed: bytes) -> Stored | None:
+    frame, plugin = item.frame.frame, _PLUGINS.get(item.file.transfer_syntax)
+    if plugin is None:
+        return None
     try:
         from pydicom.pixels import pixel_array
     except ImportError:  # pydicom 2: decodes all frames at once and keeps them in the data set
+        old = {"pydicom": "rle", "pyjpegls": "jpeg_ls"}.get(plugin, plugin)
+        dataset.convert_pixel_data(old)
         whole = np.asarray(dataset.pixel_array)
         return whole if len(item.file.frames) == 1 else whole[frame]
-    return np.asarray(pixel_array(dataset, index=frame, raw=True))
+    return np.asarray(pixel_array(dataset, index=frame, raw=True, decoding_plugin=plugin))
 
 
 def _by_imagecodecs(item: Slice, _dataset: Any, packed: bytes) -> Stored | None:
-    # Signed values would come back as unsigned; the other decoders know the difference.
-    if item.file.transfer_syntax not in _JPEG or item.file.signed or not packed:
+    header = item.file
+    if header.transfer_syntax not in _JPEG or not packed:
         return None
+    if header.signed and header.transfer_syntax not in _JPEG_LOSSLESS:
+        return None  # which zero the coder chose is not known
     import imagecodecs
 
-    return np.asarray(imagecodecs.jpeg_decode(packed))
+    values = np.asarray(imagecodecs.jpeg_decode(packed))
+    if not header.signed or values.dtype.itemsize * 8 != header.bits_allocated:
+        return values
+    # A lossless coder kept the bits; give the sign back to those that are used.
+    unused = header.bits_allocated - header.bits_stored
+    signed = values.view(np.dtype(f"i{values.dtype.itemsize}"))
+    extended: Stored = np.right_shift(np.left_shift(signed, unused), unused)
+    return extended
 
 
-def _by_simpleitk(item: Slice, _dataset: Any, packed: bytes) -> Stored | None:
-    if not packed:
-        return None
-    import SimpleITK
-
-    with tempfile.TemporaryDirectory(prefix="ctrestore-") as folder:
-        path = Path(folder) / "image.dcm"
-        _write_bare(item, packed, path)
-        reader = SimpleITK.ImageFileReader()
-        reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(str(path))
-        shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
-        SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-        try:
-            values = SimpleITK.GetArrayFromImage(reader.Execute())
-        finally:
-            SimpleITK.ProcessObject.SetGlobalWarningDisplay(shown)
-    stored: Stored = np.squeeze(values, 0).astype(np.int32)
-    return stored
-
-
-def _write_bare(item: Slice, packed: bytes, path: Path) -> None:
-    """Write the pixels alone: neither the patient nor a hostile header leaves the source."""
+def _bare(item: Slice, packed: bytes) -> bytes:
+    """Return a file with the pixels alone: no patient and no hostile header leaves this process."""
     from pydicom import encaps
     from pydicom.dataset import FileDataset, FileMetaDataset
 
@@ -160,7 +163,7 @@ def _write_bare(item: Slice, packed: bytes, path: Path) -> None:
     meta.MediaStorageSOPClassUID = CT_CLASSES[0]
     meta.MediaStorageSOPInstanceUID = "2.25.1"
     meta.TransferSyntaxUID = header.transfer_syntax
-    bare = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
+    bare = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
     bare.SOPClassUID, bare.SOPInstanceUID, bare.Modality = CT_CLASSES[0], "2.25.1", "CT"
     bare.Rows, bare.Columns, bare.SamplesPerPixel = header.rows, header.columns, 1
     bare.PhotometricInterpretation = header.photometric
@@ -170,7 +173,9 @@ def _write_bare(item: Slice, packed: bytes, path: Path) -> None:
     bare["PixelData"].VR, bare["PixelData"].is_undefined_length = "OB", True
     if not hasattr(encaps, "get_frame"):  # pydicom 2 does not take them from the file meta
         bare.is_little_endian, bare.is_implicit_VR = True, False
-    bare.save_as(str(path))
+    stream = io.BytesIO()
+    bare.save_as(stream)
+    return stream.getvalue()
 
 
 def _undecodable(header: FileHeader, dataset: Any) -> InputError:

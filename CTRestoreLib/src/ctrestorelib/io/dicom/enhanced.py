@@ -7,6 +7,7 @@ root of the file.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ctrestorelib.core.errors import InputError
@@ -34,7 +35,11 @@ def frame_headers(dataset: Any) -> tuple[FrameHeader, ...]:
         message = f"A multi-frame file claims {count} frames but describes {len(groups)}."
         raise InputError(message, hint="Export the series again.")
     shared = elements.first_item(dataset, "SharedFunctionalGroupsSequence")
-    places = [[g for g in (own, shared) if g is not None] for own in groups or [None] * count]
+    if not groups:  # nothing differs between frames
+        alike = [shared] if shared is not None else []
+        first = _frame(dataset, alike, 0, count, {})
+        return tuple(replace(first, frame=n) for n in range(count))
+    places = [[g for g in (own, shared) if g is not None] for own in groups]
     stacks: dict[str, int] = {}
     return tuple(_frame(dataset, place, index, count, stacks) for index, place in enumerate(places))
 

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 from ctrestorelib.core.errors import InputError
 
-MAX_READS = 1_500_000
-MAX_ITEMS = 150_000
+MAX_READS = 1_000_000
+MAX_ITEMS = 100_000
 _ITEM_LITTLE, _ITEM_BIG = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import InputError
 from ctrestorelib.io.dicom.container import EXPLICIT_BIG, NATIVE, Container, open_container
-from ctrestorelib.io.dicom.decoders import Stored, decode_frame
+from ctrestorelib.io.dicom.decoder_child import DecoderChild, Stored
+from ctrestorelib.io.dicom.decoders import decode_frame
 from ctrestorelib.io.dicom.headers import FileHeader
 from ctrestorelib.io.dicom.quiet import quiet, read_errors
 from ctrestorelib.io.dicom.series import Slice
@@ -23,6 +24,7 @@ class PixelReader:
         self._header: FileHeader | None = None
         self._container: Container | None = None
         self._dataset: Any = None
+        self._child = DecoderChild()
         self.cut_values = 0
         """Pixels so far that had bits set above the declared ones."""
 
@@ -36,6 +38,7 @@ class PixelReader:
         trace: TracebackType | None,
     ) -> None:
         self._close()
+        self._child.close()
 
     def read(self, item: Slice) -> Stored:
         """Return the stored values of a slice as integers, shape ``[row, column]``.
@@ -50,7 +53,7 @@ class PixelReader:
                 self._open(item.file)
                 if self._is_plain(item.file):
                     return self._plain(item)
-                return decode_frame(item, self._whole())
+                return decode_frame(item, self._whole(), self._child)
             except read_errors():
                 # The cause is not chained: its text may quote a patient's data.
                 message = "The pixel data of an image cannot be read."

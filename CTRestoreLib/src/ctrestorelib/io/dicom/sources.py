@@ -154,7 +154,11 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def _zip_sources(archive: zipfile.ZipFile) -> Iterator[Source]:
-    members = [m for m in archive.infolist() if not m.is_dir() and not _is_clutter(m.filename)]
+    members = [
+        m
+        for m in archive.infolist()
+        if m.filename and not m.is_dir() and not _is_clutter(m.filename)
+    ]
     if len(members) > MAX_FILES:
         message = f"The zip archive holds more than {MAX_FILES} files."
         raise InputError(message, hint=_MANY_HINT)

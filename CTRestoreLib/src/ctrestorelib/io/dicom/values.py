@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ctrestorelib.core.errors import InputError
 from ctrestorelib.core.units import Unit
 from ctrestorelib.io.dicom.checks import AGAIN
-from ctrestorelib.io.dicom.decoders import Stored
+from ctrestorelib.io.dicom.decoder_child import Stored
 from ctrestorelib.io.dicom.series import Slice
 from ctrestorelib.io.notes import Note
 
