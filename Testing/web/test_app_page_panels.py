@@ -365,3 +365,15 @@ def test_a_result_becomes_a_dicom_series_in_one_archive(knee):
     assert knee.ask("state.ui_dicom['name']") == ""
     assert list((knee.folder / "exports").iterdir()) == []
     assert "exports" not in knee.ask("store.get('dicom_folder')")
+
+
+def test_a_result_is_judged_beside_other_work(knee):
+    knee.press("denoise", "apply")
+    knee.until("not desk.busy and not state.ui_compare['why_quality']")
+    knee.press("compare", "quality")
+    knee.press("denoise", "apply")
+    knee.until("state.ui_compare['measured'].startswith('Verdict: ')")
+    table = knee.until("state.ui_compare['table']['rows'] and state.ui_compare['table']")
+    assert len(table["rows"]) > 3
+    knee.until("not desk.busy and len(state.ui_jobs['results']) == 3")
+    knee.press("compare", "show")

@@ -146,6 +146,7 @@ class Desk:
     def reopen(self) -> None:
         """Take the settings of the scene that is there now: it was closed, or another loaded."""
         self._stop()
+        self.instances.clear()
         self.store = self.link.store = self.host.store()
         self._stop = self.store.observe(self.refresh_later)
         self.refresh_later()

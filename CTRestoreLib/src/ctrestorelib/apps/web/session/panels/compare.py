@@ -235,9 +235,10 @@ class ComparePanel(Panel):
         if judge is None or self._judging or any(judge is t for t in session.waiting):
             return
         self._judge = None
-        self.show(measured=judge.verdict or session.outcome.text)
-        if judge.verdict and session.outcome.node_ids:
-            self._table = session.outcome.node_ids[-1]
+        own = [o for o in session.outcomes if o.title == judge.title]
+        self.show(measured=judge.verdict or (own[-1].text if own else ""))
+        if judge.verdict and own[-1].node_ids:
+            self._table = own[-1].node_ids[-1]
             self.desk.attempt(lambda: self._show(charts=True))
             open_table(self.desk.context.scene, self.desk.context.node(self._table))
 

@@ -77,7 +77,8 @@ class VolumePanel(Panel):
                 v3.VTextField(
                     label="Path on the computer that runs this page", classes="pg-grow",
                     model_value=("ui_volume.path",), update_modelValue=(self._typed, "[$event]"),
-                    keydown_enter=self._open_typed, **LOOK,
+                    keydown_enter=self._open_typed,
+                    __events=[("keydown_enter", "keydown.enter")], **LOOK,
                 )  # fmt: skip
                 self.button("open", "Open", self._open_typed)
         html.P("{{ ui_loading }}", v_if="ui_loading", classes="pg-status", role="status")
