@@ -3,6 +3,7 @@
 
     python3 Scripts/dev.py demo    set up, then run the main job offline and show a report
     python3 Scripts/dev.py test    set up, then lint, type check, architecture check and all tests
+    python3 Scripts/dev.py app     set up, then open CTRestore in a browser
     python3 Scripts/dev.py setup | lint | bench | docs | pictures
 
 Only the standard library is used here, so that it runs with any Python from 3.11 to 3.13 on Linux,
@@ -28,7 +29,7 @@ PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 CONSTRAINTS = ROOT / "Scripts" / "constraints.txt"
 PROJECT = ROOT / "CTRestoreLib"
 STAMP = VENV / "ctrestore-setup.txt"
-EXTRAS = "learned,accelerated,codecs,rtk,app,dev"
+EXTRAS = "learned,accelerated,codecs,rtk,app,pacs,dev"
 SOURCES = ["CTRestoreLib/src", "CTRestore", "Testing", "Scripts"]
 SYSTEM_PACKAGES = {
     "chromium": "chromium",
@@ -39,6 +40,9 @@ SYSTEM_PACKAGES = {
     "libfontconfig.so.1": "libfontconfig1",
     "libdbus-1.so.3": "libdbus-1-3",
     "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core",
+    "dciodvfy": "dicom3tools",
+    "Orthanc": "orthanc",
+    "/usr/share/orthanc/plugins/libOrthancDicomWeb.so": "orthanc-dicomweb",
 }
 """Command, library or file -> Debian package that brings it; its tests skip where it is absent."""
 
@@ -118,6 +122,11 @@ def demo(rest: list[str]) -> int:
     return setup() or _run([BIN / "ctrestore", "demo", *rest])
 
 
+def app(rest: list[str]) -> int:
+    """Open CTRestore in a browser (arguments go to 'ctrestore app')."""
+    return setup() or _run([BIN / "ctrestore", "app", *rest])
+
+
 def lint(rest: list[str] | None = None) -> int:
     """Check style, types and layers."""
     checks = [
@@ -179,8 +188,16 @@ def _run(command: list[object]) -> int:
     return subprocess.call([str(c) for c in command], cwd=ROOT)
 
 
-COMMANDS = {"setup": setup, "demo": demo, "test": test, "lint": lint, "bench": bench, "docs": docs,
-            "pictures": pictures}  # fmt: skip
+COMMANDS = {
+    "setup": setup,
+    "demo": demo,
+    "app": app,
+    "test": test,
+    "lint": lint,
+    "bench": bench,
+    "docs": docs,
+    "pictures": pictures,
+}
 
 if __name__ == "__main__":
     sys.exit(main())
