@@ -31,7 +31,7 @@ from ctrestorelib.pacs.results import Outcome
 from ctrestorelib.pacs.sending import Retry, send_series
 from ctrestorelib.pacs.tls import Tls
 
-SHORT = Timeouts(0.5, 0.5)
+SHORT = Timeouts(0.4, 0.4)
 ONCE = Retry(0)
 NO_WAIT = Retry(3, sleep=lambda _s: None)
 
@@ -84,8 +84,8 @@ def scp():
         return running[-1]
 
     yield start
-    for one in running:
-        one.server.shutdown()
+    for one in running:  # each polls for its end every 0.5 s
+        threading.Thread(target=one.server.shutdown, daemon=True).start()
 
 
 class Web:
