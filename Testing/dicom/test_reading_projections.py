@@ -541,3 +541,35 @@ def test_two_runs_are_not_guessed_between(tmp_path):
         write_run(tmp_path / f"{name}.dcm", ARC[::20])
     with pytest.raises(InputError, match="holds 2 X-ray runs"):
         read_projections(tmp_path)
+
+
+def test_names_of_patients_reach_no_message_and_no_log(tmp_path, caplog, capfd):
+    """Marked names in folders, files and headers, good series and bad ones."""
+    import logging
+    import warnings
+
+    def spoil(ds, n):
+        ds.PatientBirthDate = "1960-01-01"  # invalid: pydicom would quote it
+        ds.SeriesDescription = "Muster"
+
+    good = write_scan(tmp_path / "Geheim_Person", views=6, edit=spoil)
+    bad = write_scan(tmp_path / "Muster", views=4, edit=private(0x7029100B, "GEHEIM"))
+    runs = tmp_path / "Person"
+    runs.mkdir()
+    run = make.run(xa_readings(ARC[::20]), ARC[::20], letters=("GEHEIM", "F"))
+    run.PixelIntensityRelationship = "MUSTER"
+    (runs / "Geheim.dcm").write_bytes(make.packed(run))
+    caplog.clear()  # of what writing said
+    capfd.readouterr()
+    told = []
+    with warnings.catch_warnings(record=True) as caught, caplog.at_level(logging.DEBUG):
+        warnings.simplefilter("always")
+        read = read_projections(good)
+        told += [str(note) for note in read.notes]
+        for folder in (bad, runs):
+            with pytest.raises(InputError) as error:
+                read_projections(folder, i0=6e4)
+            told += [str(error.value), repr(error.value.__cause__)]
+    told += [caplog.text, *capfd.readouterr(), *[str(w.message) for w in caught]]
+    for secret in ("Geheim", "GEHEIM", "Person", "Muster", "4711", "1960"):
+        assert not [t for t in told if secret in t]

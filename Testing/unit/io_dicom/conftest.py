@@ -42,6 +42,15 @@ def set_pixels(ds: FileDataset, stored: np.ndarray, bits_stored: int = 16) -> No
     )
 
 
+def save(ds: FileDataset, path: Path) -> None:
+    """Write a file with pydicom 3 or 2."""
+    if pydicom.__version__ >= "3":
+        ds.save_as(path, enforce_file_format=True)
+    else:
+        ds.is_little_endian, ds.is_implicit_VR = True, False
+        ds.save_as(path, write_like_original=False)
+
+
 def ds_numbers(values: Any) -> list[str]:
     return [pydicom.valuerep.format_number_as_ds(float(v)) for v in values]
 
@@ -82,7 +91,7 @@ def make_series(tmp_path: Path) -> Callable[..., Path]:
                 ds.RescaleSlope, ds.RescaleIntercept = ds_numbers(rescale)
             set_pixels(ds, values)
             if edit(ds, k) is not False:
-                ds.save_as(target / f"{PATIENT}-{k:03d}.dcm", enforce_file_format=True)
+                save(ds, target / f"{PATIENT}-{k:03d}.dcm")
         return target
 
     return make
@@ -114,7 +123,7 @@ def make_enhanced(tmp_path: Path) -> Callable[..., Path]:
             groups.append(group)
         ds.PerFrameFunctionalGroupsSequence = groups
         path = tmp_path / "enhanced.dcm"
-        ds.save_as(path, enforce_file_format=True)
+        save(ds, path)
         return path
 
     return make

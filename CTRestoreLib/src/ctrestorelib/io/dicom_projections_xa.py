@@ -64,7 +64,7 @@ def _kind(run: Run, options: ReadOptions) -> ProjectionKind:
         return options.kind
     if run.relation == "LIN" and not run.falls:
         return ProjectionKind.COUNTS
-    word = run.relation or "not stated"
+    word = run.relation if run.relation in ("LIN", "LOG", "DISP") else "not stated"
     message = (
         f"The readings of the run are no plain X-ray intensities (their relation to them: {word}), "
         "and DICOM does not say by how much to scale them."
