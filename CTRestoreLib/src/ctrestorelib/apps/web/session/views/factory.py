@@ -28,7 +28,7 @@ from ctrestorelib.apps.web.session.views.streams import SLICE_PACE, THREE_D_PACE
 from ctrestorelib.apps.web.session.views.windows import BrowserWindow
 
 EVENT_EVERY_MS = 8
-MOST_PIXELS = 1_500_000
+MOST_PIXELS = 900_000
 """A finer screen gets an enlarged picture: drawing in memory takes time with every pixel."""
 
 Furnish = Callable[[str, Any], None]

@@ -101,8 +101,7 @@ class PageViewHost:
         UsageError
             If no such layout is described, or it has no slice or 3D view.
         """
-        xml = self.layout_node.GetLayoutDescription(layout_id)
-        box = boxes_of(xml) if xml else Box("")
+        box = self._boxes(layout_id)
         if not box.views():
             message = f"There is no layout with the number {layout_id} that this page can show."
             raise UsageError(message)
@@ -157,8 +156,14 @@ class PageViewHost:
             for react in list(self.sized):
                 react()
 
+    def _boxes(self, layout_id: int) -> Box:
+        """Return the boxes of a layout; empty if it is not described."""
+        known = self.layout_node.IsLayoutDescription(layout_id)
+        xml = self.layout_node.GetLayoutDescription(layout_id) if known else ""
+        return boxes_of(xml) if xml else Box("")
+
     def _layout_modified(self, _node: Any, _event: str) -> None:
         wanted = self.layout_node.GetViewArrangement()
-        # Zero is what a scene says while it is closed: the page keeps its layout then.
-        if wanted not in (0, self._shown) and self.layout_node.GetLayoutDescription(wanted):
+        # While a scene is closed it says that there is no layout: the page keeps its own then.
+        if wanted != self._shown and self._boxes(wanted).views():
             self.set_layout(wanted)

@@ -114,11 +114,13 @@ class Stream:
             await self._draw(self.pace.still)
 
     async def _changed_within(self, seconds: float) -> bool:
+        # Not wait_for: before Python 3.12 it may lose a cancellation that comes with the event.
+        waiting = asyncio.ensure_future(self._wanted.wait())
         try:
-            await asyncio.wait_for(self._wanted.wait(), seconds)
-        except asyncio.TimeoutError:
-            return False
-        return True
+            done, _ = await asyncio.wait({waiting}, timeout=seconds)
+        finally:
+            waiting.cancel()
+        return bool(done)
 
     async def _draw(self, quality: int) -> None:
         async with _turn():

@@ -88,7 +88,9 @@ def table_html(title: str, table: TableRows) -> str:
 
 def drift_html(table: TableRows) -> str:
     """Return the HU drift of each tissue as a chart, out of the quality table; "" without any."""
-    columns = (table.column(t) for t in ("Measure", "Value", "95 % interval", VERDICT))
+    columns = [table.column(t) for t in ("Measure", "Value", "95 % interval", VERDICT)]
+    if not all(columns):
+        return ""
     bars = [
         Bar(name.removeprefix(f"{DRIFT}, "), number, _interval(interval), verdict_of(word))
         for name, value, interval, word in zip(*columns, strict=True)

@@ -39,12 +39,8 @@ def build_toolbar(actions: Any) -> None:
         _windows(actions)
         _mouse(actions)
         _rendering(actions)
-        html.Span(
-            "{{ views_note }}",
-            v_if=("views_note",),
-            classes="ctr-note",
-            raw_attrs=['role="status"'],
-        )
+        with html.Div(classes="ctr-note", raw_attrs=['role="status"'], v_show=("views_note",)):
+            html.Span("{{ views_note }}")
 
 
 def _layouts(actions: Any) -> None:
