@@ -184,9 +184,14 @@ def warm_up(seeds: list[tuple[str, bytes]], folder: Path) -> None:
         read_case(name, data, folder)
 
 
-def work(first: int, last: int) -> None:
+def chosen_seeds(prefixes: str) -> list[tuple[str, bytes]]:
+    """Return the seeds whose names begin with one of the words, divided by commas."""
+    return [s for s in fuzz_seeds.seeds() if s[0].startswith(tuple(prefixes.split(",")))]
+
+
+def work(first: int, last: int, prefixes: str) -> None:
     """Read cases in this process and print a line of JSON for each."""
-    seeds = list(fuzz_seeds.seeds())
+    seeds = chosen_seeds(prefixes)
     with tempfile.TemporaryDirectory() as folder:
         warm_up(seeds, Path(folder))
         limit_memory()
@@ -233,12 +238,12 @@ class Report:
         return "\n".join(lines)
 
 
-def fuzz(files: int, *, first: int = 0, seconds: float = SECONDS) -> Report:
+def fuzz(files: int, *, first: int = 0, seconds: float = SECONDS, prefixes: str = "") -> Report:
     """Read ``files`` cases in child processes and report; a dead or silent child is a failure."""
     report, at, last = Report(), first, first + files
     while at < last:
         child = subprocess.Popen(
-            [sys.executable, __file__, "--worker", str(at), str(last)],
+            [sys.executable, __file__, "--worker", str(at), str(last), "--seeds", prefixes],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=False,
@@ -288,22 +293,23 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--only", type=int)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--seeds", default="", help="begin of their names, divided by commas")
     parser.add_argument("--worker", type=int, nargs=2)
     wanted = parser.parse_args()
     if wanted.worker:
-        work(*wanted.worker)
+        work(*wanted.worker, wanted.seeds)
     elif wanted.only is not None:
-        name, data = mutated(wanted.only, list(fuzz_seeds.seeds()))
+        name, data = mutated(wanted.only, chosen_seeds(wanted.seeds))
         with tempfile.TemporaryDirectory() as folder:
             print(name, len(data), read_case(name, data, Path(folder)))
     else:
         start = time.time()
-        report = fuzz(wanted.files, first=wanted.first)
+        report = fuzz(wanted.files, first=wanted.first, prefixes=wanted.seeds)
         print(report)
         print(f"{time.time() - start:.0f} s")
         if wanted.keep and report.failures:
             wanted.keep.mkdir(parents=True, exist_ok=True)
-            seeds = list(fuzz_seeds.seeds())
+            seeds = chosen_seeds(wanted.seeds)
             for case, _ in report.failures:
                 (wanted.keep / f"{case}.dcm").write_bytes(mutated(case, seeds)[1])
         sys.exit(bool(report.failures))

@@ -331,6 +331,23 @@ def test_zip_archive_and_folder_give_the_same_scan(tmp_path):
     np.testing.assert_array_equal(one.geometry.source, other.geometry.source)
 
 
+def test_scan_in_subfolders_is_found(tmp_path):
+    write_scan(tmp_path / "s", views=4)
+    assert read_projections(tmp_path).projections.views == 4
+
+
+def test_geometry_file_replaces_the_one_of_the_headers(tmp_path):
+    from ctrestorelib.io.projections import write_projections
+
+    folder = write_scan(tmp_path / "s", views=4)
+    own = read_projections(folder).projections
+    moved = own.replace(geometry=own.geometry.moved(np.diag([1.0, 1, 1, 1]) + np.eye(4, k=3)))
+    write_projections(moved, tmp_path / "moved.mha")
+    read = read_projections(folder, geometry=tmp_path / "moved.geometry.json")
+    assert "geometry-replaced" in codes(read)
+    np.testing.assert_allclose(read.projections.geometry.source, moved.geometry.source)
+
+
 def test_flat_detector_covers_what_the_curved_one_sees():
     detector = FlatDetector(Shape.CYLINDRICAL, (9, 101), (1.0, 5.0), (4.0, 47.5), 500.0)
     rows, columns = detector.size

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from ctrestorelib.core.errors import InputError
@@ -27,9 +28,9 @@ _PEEKS = 8
 
 
 def holds_dicom(path: Path) -> bool:
-    """Whether a file, or one of the first files of a folder, begins as DICOM does."""
-    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-    for file in files[:_PEEKS]:
+    """Whether a file, or one of the first files below a folder, begins as DICOM does."""
+    inside = (p for p in path.rglob("*") if p.is_file()) if path.is_dir() else iter([path])
+    for file in islice(inside, _PEEKS):
         try:
             with file.open("rb") as stream:
                 if stream.read(132)[128:] == b"DICM":

@@ -29,7 +29,7 @@ KEYWORDS = (
 _ANGIOGRAPHY = ("1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.1.1")
 _GROUPS = ("PositionerPositionSequence", "XRayGeometrySequence",
            "FramePixelDataPropertiesSequence")  # fmt: skip
-HINT = "Give the geometry yourself with --geometry, or export the rotational run again."
+HINT = "Export the rotational run again from the C-arm, with all its angles and distances."
 
 Floats = NDArray[np.float64]
 
