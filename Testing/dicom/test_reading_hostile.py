@@ -147,8 +147,7 @@ HOSTILE = {
     "million-elements": lambda: with_before_pixels(
         element(0x6001, 0x1010, b"CS", b"") * 1_200_000),
     "deep": lambda: with_before_pixels(nested(20_000)),
-    "million-fragments": lambda: sized(12, 10, 1, make.RLE, b"ab").replace(
-        ITEM, ITEM * 500_000, 1),
+    "million-fragments": lambda: _with_empty_fragments(600_000),
     "million-meta-elements": lambda: bytes(128) + b"DICM" + element(2, 2, b"UI", b"") * 500_000,
     "four-gigabyte-element": lambda: with_before_pixels(
         element(0x6001, 0x10, b"UN", b"1", 0xFFFFFFF0)),
@@ -169,6 +168,12 @@ HOSTILE = {
     "run-of-many-frames": lambda: make.packed(
         _edited(make.run(np.ones((3, 4, 4)), [0, 40, 80]), NumberOfFrames=60_000)),
 }  # fmt: skip
+
+
+def _with_empty_fragments(count: int) -> bytes:
+    data = sized(12, 10, 1, make.RLE, b"ab")
+    at = data.rindex(struct.pack("<HH", 0x7FE0, 0x10)) + 12
+    return data[:at] + ITEM * count + data[at:]
 
 
 def _edited(ds, **values):
