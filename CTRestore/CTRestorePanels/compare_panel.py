@@ -17,9 +17,11 @@ class ComparePanel(Panel):
 
     def setup(self):
         """Connect the buttons."""
+        from ctrestorelib.mrml.actions.comparing import AUTOMATIC
         from ctrestorelib.mrml.comparison.session import Comparison
 
         self.comparison = Comparison(self.desk.context, ViewsOfSlicer())
+        self.comparison.on_wipe = self._wipeDragged
         self._shown = None
         self._noticed = ""
         self._judge = None
@@ -29,7 +31,7 @@ class ComparePanel(Panel):
             self.ui.boneButton: lambda *_args: self._window("bone"),
             self.ui.softButton: lambda *_args: self._window("soft tissue"),
             self.ui.lungButton: lambda *_args: self._window("lung"),
-            self.ui.autoButton: lambda *_args: self._window("automatic"),
+            self.ui.autoButton: lambda *_args: self._window(AUTOMATIC),
             self.ui.profileButton: self.onProfile,
             self.ui.statisticsButton: self.onStatistics,
             self.ui.qualityButton: self.onQuality,
@@ -128,6 +130,11 @@ class ComparePanel(Panel):
         ids = tuple(None if node is None else node.GetID() for node in nodes)
         plain = ("compare_mode", "compare_plane", "compare_charts")
         return ids + tuple(store.get(name) for name in plain)
+
+    def _wipeDragged(self, position):
+        """Keep where the person dragged the border to."""
+        if self.desk.store is not None:
+            self.desk.change({"compare_wipe": position})
 
     def _window(self, preset):
         from ctrestorelib.mrml.actions.comparing import set_window_preset

@@ -117,6 +117,12 @@ def test_comparison_opens_follows_and_gives_the_layout_back(bench, module, pair)
     part.ui.wipeSlider.value = 0.25
     refresh(bench, module)
     assert part.comparison.look.wipe == pytest.approx(0.25)
+    part.comparison._dragged(0.6)  # what the line in the view calls
+    refresh(bench, module)
+    assert part.ui.wipeSlider.value == pytest.approx(0.6)
+    assert part.comparison.look.wipe == pytest.approx(0.6)
+    part.ui.autoButton.click()
+    assert part.ui.compareProblemLabel.text == ""
     part.ui.boneButton.click()
     displays = [node.GetDisplayNode() for node in pair]
     assert displays[0].GetWindow() == displays[1].GetWindow() > 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ctrestorelib.mrml.comparison.layouts import Mode
 from ctrestorelib.mrml.comparison.session import Comparison
 from ctrestorelib.mrml.derived import COMPARED_ROLE, DERIVED_ATTRIBUTE, removed_noise_node
-from ctrestorelib.mrml.display import display_of, set_preset
+from ctrestorelib.mrml.display import display_of, set_preset, set_window
 from ctrestorelib.mrml.parameters import ParameterStore
 from ctrestorelib.mrml.records import SOURCE_ROLE
 from ctrestorelib.mrml.scene import Node, SceneContext
@@ -94,16 +94,18 @@ def set_interpolation(volumes: list[Node], *, smooth: bool) -> None:
             display.SetInterpolate(smooth)
 
 
+AUTOMATIC = "dental/fossil"
+"""The preset that takes its window from the values of the first volume."""
+
+
 def set_window_preset(store: ParameterStore, name: str) -> None:
-    """Give all compared volumes the window of a preset; *automatic* follows the first.
+    """Give all compared volumes the window of a preset; :data:`AUTOMATIC` follows the first.
 
     Raises
     ------
     UsageError
         If there is no such preset.
     """
-    from ctrestorelib.mrml.display import set_window
-
     volumes = chosen_volumes(store)
     if not volumes:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import slicer
@@ -61,6 +61,8 @@ class Comparison:
         self._volumes: list[Node] = []
         self._panes: list[Pane] = []
         self._kept: dict[str, Pose] = {}
+        self.on_wipe: Callable[[float], None] = lambda _position: None
+        """Called with the position when somebody drags the wipe's line in a view."""
         self._link: WindowLink | None = None
         self._observers = Observers()
         self._scene_closing = False
@@ -169,6 +171,10 @@ class Comparison:
             self._look.vertical = vertical
         self._change()
 
+    def _dragged(self, position: float) -> None:
+        self.set_wipe(position)
+        self.on_wipe(self._look.wipe)
+
     def set_checker(self, divisions: int) -> None:
         """Show this many fields of ``CHECKERBOARD`` along the shorter side, 2 to 32."""
         if not 2 <= divisions <= 32:
@@ -196,7 +202,7 @@ class Comparison:
         self._kept = kept if {c.orientation for c in layout.cells} <= kept.keys() else {}
         self.settle()
         for pane in self._panes:
-            pane.dress(layout.mode, self._look, layout.labels, self.set_wipe)
+            pane.dress(layout.mode, self._look, layout.labels, self._dragged)
         for pane in self._panes:
             pane.link()
 

@@ -172,6 +172,7 @@ class ComparePanel(Panel):
         if charts and not store.get("compare_charts"):
             store.set("compare_charts", True)
         self._shown = self._wanted()
+        self.comparison.on_wipe = lambda position: self.desk.change({"compare_wipe": position})
         comparing.show_comparison(
             self.desk.context, self.comparison, store, with_charts=store.get("compare_charts")
         )
@@ -260,7 +261,7 @@ WINDOWS = (
     ("bone", "Bone", "bone", "Window for bone, in both volumes."),
     ("soft", "Soft", "soft tissue", "Window for soft tissue, in both volumes."),
     ("lung", "Lung", "lung", "Window for lung, in both volumes."),
-    ("auto", "Auto", "automatic", "Window from the values of the first volume."),
+    ("auto", "Auto", comparing.AUTOMATIC, "Window from the values of the first volume."),
 )
 
 
