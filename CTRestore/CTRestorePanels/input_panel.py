@@ -53,26 +53,15 @@ class InputPanel(Panel):
 def describe(node):
     """Return the facts about a volume node, and what a person should know before using it."""
     from ctrestorelib.core.errors import CTRestoreError
-    from ctrestorelib.mrml.stacks import is_stack, looks_like_projections
-    from ctrestorelib.mrml.value_units import unit_of
-    from ctrestorelib.mrml.volumes import check_input, geometry_of
+    from ctrestorelib.mrml.actions.describing import facts_of
 
     try:
-        check_input(node)
+        facts = facts_of(node)
     except CTRestoreError as error:
         return "", str(error)
-    geometry = geometry_of(node)
-    unit, note = unit_of(node)
-    k, j, i = geometry.shape
-    x, y, z = geometry.spacing_mm
-    facts = _("{i} x {j} x {k} voxels of {x:.3g} x {y:.3g} x {z:.3g} mm, {unit}.").format(
-        i=i, j=j, k=k, x=x, y=y, z=z, unit=unit.label
+    (i, j, k), (x, y, z) = facts.size_ijk, facts.spacing_mm
+    text = _("{i} x {j} x {k} voxels of {x:.3g} x {y:.3g} x {z:.3g} mm, {unit}.").format(
+        i=i, j=j, k=k, x=x, y=y, z=z, unit=facts.unit
     )
-    warnings = [note.text] if note is not None else []
-    if is_stack(node):
-        warnings.append(
-            _("These are X-ray projections with their geometry: use them under Reconstruct.")
-        )
-    else:
-        warnings += [s for s in (looks_like_projections(node),) if s]
-    return facts, " ".join(warnings)
+    stack = _("These are X-ray projections with their geometry: use them under Reconstruct.")
+    return text, " ".join([*facts.doubts, *([stack] if facts.projections else [])])

@@ -52,3 +52,25 @@ def context(slicer_app):
     slicer_app.scene.Clear(0)
     yield SceneContext(slicer_app.scene, slicer_app.volumes_logic, slicer_app.segmentations_logic)
     slicer_app.scene.Clear(0)
+
+
+@pytest.fixture
+def store(context):
+    """Return the settings of the module in an empty scene."""
+    from ctrestorelib.mrml.parameters import ParameterStore
+    from ctrestorelib.mrml.settings import all_settings
+
+    node = context.scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "CTRestore")
+    return ParameterStore(node, all_settings())
+
+
+@pytest.fixture
+def session(context, tmp_path, monkeypatch):
+    """Return a session whose job folders must be gone at the end."""
+    from ctrestorelib.mrml.session import Session
+
+    monkeypatch.setenv("CTRESTORE_JOBS", str(tmp_path / "jobs"))
+    made = Session(context)
+    yield made
+    made.close()
+    assert list((tmp_path / "jobs").glob("*")) == [], "a job folder was left behind"

@@ -14,12 +14,6 @@ from ctrestorelib.mrml.settings import all_settings, method_prefix
 from ctrestorelib.mrml.tasks.task import params_of, set_params
 
 
-@pytest.fixture
-def store(context):
-    node = context.scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "CTRestore")
-    return ParameterStore(node, all_settings())
-
-
 def other_value(field: ParamField):
     """Return an allowed value that is not the default."""
     if field.kind == "bool":

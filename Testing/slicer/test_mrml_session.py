@@ -11,29 +11,12 @@ import numpy as np
 import pytest
 
 from ctrestorelib.core.errors import CTRestoreError, UsageError
-from ctrestorelib.mrml.parameters import ParameterStore
 from ctrestorelib.mrml.records import record_of
-from ctrestorelib.mrml.session import Session, State
-from ctrestorelib.mrml.settings import all_settings
+from ctrestorelib.mrml.session import State
 from ctrestorelib.mrml.tasks.denoise import DenoiseTask
 from ctrestorelib.mrml.tasks.reconstruct import ReconstructTask
 from ctrestorelib.mrml.tasks.scan import ScanTask
 from ctrestorelib.mrml.volumes import new_volume_node, volume_from_node
-
-
-@pytest.fixture
-def store(context):
-    node = context.scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "CTRestore")
-    return ParameterStore(node, all_settings())
-
-
-@pytest.fixture
-def session(context, tmp_path, monkeypatch):
-    monkeypatch.setenv("CTRESTORE_JOBS", str(tmp_path / "jobs"))
-    made = Session(context)
-    yield made
-    made.close()
-    assert list((tmp_path / "jobs").glob("*")) == [], "a job folder was left behind"
 
 
 @pytest.fixture

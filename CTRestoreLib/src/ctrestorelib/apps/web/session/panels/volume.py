@@ -14,10 +14,8 @@ from ctrestorelib.apps.web.session.forms import LOOK, choose_button, field, node
 from ctrestorelib.apps.web.session.loading import Loader, open_phantom
 from ctrestorelib.apps.web.session.panels.panel import Panel
 from ctrestorelib.core.errors import CTRestoreError
+from ctrestorelib.mrml.actions.describing import facts_of
 from ctrestorelib.mrml.scene import Node
-from ctrestorelib.mrml.stacks import is_stack, looks_like_projections
-from ctrestorelib.mrml.value_units import unit_of
-from ctrestorelib.mrml.volumes import check_input, geometry_of
 
 
 class VolumePanel(Panel):
@@ -128,21 +126,13 @@ def describe(node: Node | None) -> tuple[str, str]:
     if node is None:
         return "", ""
     try:
-        check_input(node)
+        facts = facts_of(node)
     except CTRestoreError as error:
         return "", str(error)
-    geometry = geometry_of(node)
-    unit, note = unit_of(node)
-    k, j, i = geometry.shape
-    x, y, z = geometry.spacing_mm
-    facts = f"{i} x {j} x {k} voxels of {x:.3g} x {y:.3g} x {z:.3g} mm, {unit.label}."
-    warnings = [note.text] if note is not None else []
-    if is_stack(node):
-        text = "These are X-ray projections with their geometry: use them under Reconstruct."
-        warnings.append(text)
-    else:
-        warnings += [s for s in (looks_like_projections(node),) if s]
-    return facts, " ".join(warnings)
+    (i, j, k), (x, y, z) = facts.size_ijk, facts.spacing_mm
+    text = f"{i} x {j} x {k} voxels of {x:.3g} x {y:.3g} x {z:.3g} mm, {facts.unit}."
+    stack = "These are X-ray projections with their geometry: use them under Reconstruct."
+    return text, " ".join([*facts.doubts, *([stack] if facts.projections else [])])
 
 
 def _image_time(node: Node) -> int:
