@@ -114,7 +114,7 @@ def test_child_that_dies_or_hangs_is_replaced_and_given_up(monkeypatch, tmp_path
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\nread line\nkill -6 $$\n")
     script.chmod(0o755)
-    monkeypatch.setattr(decoder_child, "_python", lambda: str(script))
+    monkeypatch.setattr(decoder_child, "module_command", lambda module: [str(script), "-m", module])
     for _ in range(5):
         assert child.decode(b"x", (1, 1)) is None
     assert child._starts == 3

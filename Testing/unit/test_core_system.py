@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctrestorelib.core import system
+from ctrestorelib.core import child_python, system
+from ctrestorelib.core.child_python import child_environment, module_command
 from ctrestorelib.core.errors import InputError, ResourceError
 from ctrestorelib.core.system import (
     available_memory_bytes,
@@ -22,10 +23,10 @@ from ctrestorelib.core.system import (
     memory_from_vm_stat,
     process_exists,
 )
-from ctrestorelib.jobs import python
-from ctrestorelib.jobs.python import worker_command, worker_environment
 from ctrestorelib.recon.arrays import namespace
 from ctrestorelib.restorer.plan import Budget
+
+WORKER = "ctrestorelib.jobs.worker"
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="process groups are a POSIX idea")
 
@@ -126,7 +127,7 @@ def test_killing_a_process_in_our_group_spares_the_group():
 
 
 class TestPython:
-    """``worker_command`` and ``worker_environment``."""
+    """``module_command`` and ``child_environment``."""
 
     @pytest.fixture(autouse=True)
     def clean(self, monkeypatch, tmp_path):
@@ -144,49 +145,53 @@ class TestPython:
                                       "python-real"])  # fmt: skip
     def test_a_python_host_uses_its_own(self, monkeypatch, tmp_path, name):
         monkeypatch.setattr(sys, "executable", str(tmp_path / name))
-        assert worker_command() == [str(tmp_path / name), "-m", "ctrestorelib.jobs.worker"]
+        assert module_command(WORKER) == [
+            str(tmp_path / name),
+            "-m",
+            "ctrestorelib.jobs.worker",
+        ]
 
     @pytest.mark.parametrize("host", ["bin/SlicerApp-real", "Slicer"])
     def test_inside_slicer_its_python_is_found(self, monkeypatch, tmp_path, host):
         wanted = self.program(tmp_path / "bin" / "PythonSlicer")
         monkeypatch.setattr(sys, "executable", str(tmp_path / host))
-        assert Path(worker_command()[0]).resolve() == wanted.resolve()
+        assert Path(module_command(WORKER)[0]).resolve() == wanted.resolve()
 
     def test_inside_slicer_the_path_is_searched_too(self, monkeypatch, tmp_path):
         wanted = self.program(tmp_path / "elsewhere" / "PythonSlicer")
         monkeypatch.setenv("PATH", str(wanted.parent))
         monkeypatch.setattr(sys, "executable", str(tmp_path / "app" / "SlicerApp-real"))
-        assert worker_command()[0] == str(wanted)
+        assert module_command(WORKER)[0] == str(wanted)
 
     @pytest.mark.parametrize("host", ["/opt/Slicer/SlicerApp-real", "", None])
     def test_never_starts_a_second_slicer(self, monkeypatch, host):
         monkeypatch.setattr(sys, "executable", host)
         with pytest.raises(ResourceError, match="PythonSlicer") as caught:
-            worker_command()
+            module_command(WORKER)
         assert "CTRESTORE_PYTHON" in caught.value.hint
 
     def test_any_other_interpreter_is_taken_as_it_is(self, monkeypatch):
         monkeypatch.setattr(sys, "executable", "/usr/bin/pypy3")
-        assert worker_command()[0] == "/usr/bin/pypy3"
+        assert module_command(WORKER)[0] == "/usr/bin/pypy3"
 
     def test_the_person_may_name_one(self, monkeypatch, tmp_path):
         wanted = self.program(tmp_path / "my" / "interpreter")
         monkeypatch.setenv("CTRESTORE_PYTHON", str(wanted))
-        assert worker_command()[0] == str(wanted)
+        assert module_command(WORKER)[0] == str(wanted)
         monkeypatch.setenv("CTRESTORE_PYTHON", str(tmp_path / "gone"))
         with pytest.raises(ResourceError, match="CTRESTORE_PYTHON names gone") as caught:
-            worker_command()
+            module_command(WORKER)
         assert str(tmp_path) not in str(caught.value)
 
     def test_the_environment_leads_to_this_library(self, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", "/some/where")
-        found = worker_environment(3)
-        library = Path(python.ctrestorelib.__file__).parents[1]
+        found = child_environment(3)
+        library = Path(child_python.ctrestorelib.__file__).parents[1]
         assert found["PYTHONPATH"] == os.pathsep.join([str(library), "/some/where"])
         assert {found[n] for n in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")} == {"3"}
         assert (found["PYTHONUNBUFFERED"], found["PYTHONIOENCODING"]) == ("1", "utf-8")
         monkeypatch.delenv("PYTHONPATH")
-        assert worker_environment(1)["PYTHONPATH"] == str(library)
+        assert child_environment(1)["PYTHONPATH"] == str(library)
         assert "PYTHONSAFEPATH" not in os.environ
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ctrestorelib.core.child_python import child_environment, module_command
 from ctrestorelib.core.errors import GeometryError, InputError, ResourceError
 from ctrestorelib.geometry.projections import ProjectionKind, ProjectionSet
 from ctrestorelib.io.geometry_files import read_geometry
@@ -67,9 +67,12 @@ def _read_in_child(files: list[Path], name: str) -> tuple[NDArray[np.float32], D
     with tempfile.TemporaryDirectory(prefix="ctrestore-") as folder:
         order = Path(folder) / "files.json"
         order.write_text(json.dumps([str(f.resolve()) for f in files]), encoding="utf-8")
-        command = [sys.executable, "-m", "ctrestorelib.io.vendor_child", str(order)]
+        command = [*module_command("ctrestorelib.io.vendor_child"), str(order)]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False)
+            done = subprocess.run(
+                command, capture_output=True, timeout=TIMEOUT_S, check=False,
+                env=child_environment(1),
+            )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             message = f"RTK did not finish reading {name} within {TIMEOUT_S // 60} minutes."
             raise ResourceError(message) from error

@@ -16,15 +16,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from ctrestorelib.core.child_python import child_environment, module_command
 from ctrestorelib.core.errors import Cancelled, ResourceError, error_from_json
 from ctrestorelib.core.job import Event
 from ctrestorelib.core.system import kill_group, kill_tree, process_exists
 from ctrestorelib.jobs.folder import create_folder, load_array
-from ctrestorelib.jobs.python import worker_command, worker_environment
 from ctrestorelib.restorer.plan import Plan
 
 R = TypeVar("R")
 Self = TypeVar("Self", bound="ChildTask[Any]")
+
+WORKER = "ctrestorelib.jobs.worker"
 
 GRACE_S = 5.0
 """How long a worker may take to stop by itself after Cancel."""
@@ -231,7 +233,7 @@ def _deliver(task: ChildTask[R], on_event: Callable[[Event], None] | None) -> No
 
 
 def _spawn(folder: Path, threads: int) -> subprocess.Popen[bytes]:
-    command = [*worker_command(), str(folder / "request.json")]
+    command = [*module_command(WORKER), str(folder / "request.json")]
     try:
         with (folder / "worker.log").open("wb") as log:
             return subprocess.Popen(
@@ -239,7 +241,7 @@ def _spawn(folder: Path, threads: int) -> subprocess.Popen[bytes]:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=worker_environment(threads),
+                env=child_environment(threads),
                 # A session of its own: Ctrl-C in a terminal reaches the host only, which decides
                 # what it means; and the whole group can be killed at once.
                 start_new_session=os.name != "nt",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ctrestorelib.core.child_python import child_environment, module_command
 
 Stored = NDArray[np.integer[Any]]
 TIMEOUT_S = 60.0
@@ -71,12 +72,12 @@ class DecoderChild:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="ctrestore-")
         self._process = subprocess.Popen(
-            [_python(), "-m", "ctrestorelib.io.dicom.decoder_child"],
+            module_command("ctrestorelib.io.dicom.decoder_child"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=_environment(),
+            env=child_environment(1),
         )
         self._answers = queue.Queue()
         listen = threading.Thread(
@@ -102,30 +103,6 @@ def _listen(stream: IO[str] | None, answers: queue.Queue[str]) -> None:
             for line in stream:
                 answers.put(line)
     answers.put("")
-
-
-def _environment() -> dict[str, str]:
-    """Return an environment in which the child finds this package."""
-    import ctrestorelib
-
-    folder = str(Path(ctrestorelib.__file__).resolve().parents[1])
-    paths = [folder, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
-def _python() -> str:
-    """Return the interpreter: Slicer's application is none itself, but has one beside it."""
-    wished = os.environ.get("CTRESTORE_PYTHON")
-    if wished:
-        return wished
-    own = Path(sys.executable or "python")
-    if "python" in own.name.lower():
-        return str(own)
-    for name in ("PythonSlicer", "python-real", "python3", "python"):
-        for suffix in ("", ".exe"):
-            if (own.parent / f"{name}{suffix}").exists():
-                return str(own.parent / f"{name}{suffix}")
-    return str(own)
 
 
 def _decode(source: Path, shape: tuple[int, int]) -> bool:

@@ -1,4 +1,4 @@
-"""Which Python runs the worker, and in what surroundings (layer: jobs; standard library only).
+"""Which Python runs a child process, and in what surroundings (layer: core; standard library).
 
 In a terminal it is the Python that runs the host. Inside Slicer the host may be the application
 itself; its Python is then the program PythonSlicer beside it. ``CTRESTORE_PYTHON`` names another.
@@ -14,24 +14,28 @@ from pathlib import Path
 import ctrestorelib
 from ctrestorelib.core.errors import ResourceError
 
-MODULE = "ctrestorelib.jobs.worker"
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
                   "NUMBA_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")  # fmt: skip
 
 
-def worker_command() -> list[str]:
-    """Return the program and arguments that start a worker, all but the request's path.
+def module_command(module: str) -> list[str]:
+    """Return the program and arguments that run a module of this library.
+
+    Parameters
+    ----------
+    module
+        Dotted name, such as ``"ctrestorelib.jobs.worker"``.
 
     Raises
     ------
     ResourceError
         If ``CTRESTORE_PYTHON`` names no program, or the host is Slicer and PythonSlicer is missing.
     """
-    return [_python(), "-m", MODULE]
+    return [_python(), "-m", module]
 
 
-def worker_environment(threads: int) -> dict[str, str]:
-    """Return the host's environment, changed so that a worker finds this very library.
+def child_environment(threads: int) -> dict[str, str]:
+    """Return the host's environment, changed so that a child finds this very library.
 
     Parameters
     ----------
