@@ -142,7 +142,9 @@ def pixmapOf(image):
 
     low, high = np.percentile(image, (1, 99.5))
     grey = np.clip((image - low) / max(high - low, 1e-9) * 255, 0, 255).astype(np.uint8)
-    grey = np.ascontiguousarray(grey)
     height, width = grey.shape
-    picture = qt.QImage(grey.tobytes(), width, height, width, qt.QImage.Format_Grayscale8)
-    return qt.QPixmap.fromImage(picture.copy()).scaledToWidth(240)
+    # A portable graymap: PythonQt takes bytes here, but not as the memory of a QImage.
+    data = f"P5 {width} {height} 255\n".encode() + np.ascontiguousarray(grey).tobytes()
+    picture = qt.QPixmap()
+    picture.loadFromData(qt.QByteArray(data))
+    return picture.scaledToWidth(240)

@@ -90,6 +90,18 @@ def test_a_loaded_stack_is_explained_and_takes_a_geometry_file(
     assert np.array_equal(projections_of(node).values, values)
 
 
+def test_the_growing_result_is_shown_as_a_picture(bench, module):
+    from CTRestorePanels.reconstruct_panel import pixmapOf
+
+    image = np.zeros((30, 60), np.float32)
+    image[:, 30:] = 1000.0
+    picture = pixmapOf(image)
+    assert (picture.width(), picture.height()) == (240, 120)
+    shown = picture.toImage()
+    assert shown.pixelColor(20, 60).red() < 20
+    assert shown.pixelColor(220, 60).red() > 235
+
+
 def test_a_broken_projection_file_is_a_sentence(bench, module, tmp_path):
     (tmp_path / "views.mha").write_bytes(b"not an image")
     part = panel(module, "ReconstructPanel")
