@@ -134,9 +134,13 @@ class Person:
 
     # What a person sees
 
-    def sees_page(self, pictures: int = 4) -> None:
+    def sees_page(self) -> None:
         """Wait until the panels are there and every view is painted."""
-        self.tab.wait_for_selector("[data-button='volume-phantom']", state="attached")
+        self.tab.wait_for_selector("[data-button='volume-phantom']")
+        self.sees_views(4)
+
+    def sees_views(self, pictures: int) -> None:
+        """Wait until there are so many views and each is painted."""
         script = "n => { const i = [...document.querySelectorAll('.ctr-picture img')]; \
 return i.length === n && i.every(p => p.src && p.naturalWidth > 50); }"
         self.tab.wait_for_function(script, arg=pictures)
