@@ -159,7 +159,17 @@ def fit_slice(handle: SliceHandle) -> None:
     handle.node.RotateToVolumePlane(volume)
     handle.logic.FitSliceToVolume(volume, width, height)
     handle.logic.SnapSliceOffsetToIJK()
+    _keep_to_the_middle(handle)
     handle.logic.EndSliceNodeInteraction()
+
+
+def _keep_to_the_middle(handle: SliceHandle) -> None:
+    """Undo a snap to the edge, where Slicer leaves the stack of a tilted gantry."""
+    bounds = [0.0] * 6
+    handle.logic.GetLowestVolumeSliceBounds(bounds)
+    low, high = bounds[4:]
+    if abs(handle.node.GetSliceOffset() - (low + high) / 2) > (high - low) / 4:
+        handle.node.SetSliceOffset((low + high) / 2)
 
 
 def _title(text: str, colour: str) -> None:
