@@ -189,7 +189,9 @@ def test_a_silent_caller_does_not_hold_up_a_commitment(orthanc, series, journal,
 def test_a_rejected_association_is_reported_per_instance(
     orthanc, series, journal, changes, words, hint
 ):
-    report = send(series.folder, orthanc.node(**changes), journal, retry=Retry(3, sleep=None))
+    report = send(
+        series.folder, orthanc.node(**changes), journal, retry=Retry(3, sleep=lambda _s: None)
+    )
     assert [r.outcome for r in report.results] == [Outcome.UNSENT] * 4
     assert all(words in r.words for r in report.results)
     with pytest.raises(PacsError, match="4 of 4 instances are not in the archive") as caught:
@@ -211,7 +213,7 @@ def test_a_rejected_association_is_reported_per_instance(
 )
 def test_a_wrong_password_is_said_without_it(orthanc, series, journal, credentials, words):
     peer = orthanc.web(credentials=credentials)
-    report = send(series.folder, peer, journal, retry=Retry(3, sleep=None))
+    report = send(series.folder, peer, journal, retry=Retry(3, sleep=lambda _s: None))
     assert all(words in r.words for r in report.results)
     assert not orthanc.holds(series.uids[0])
     with pytest.raises(PacsError, match=words) as caught:

@@ -46,6 +46,7 @@ def test_every_setting_starts_at_its_default_and_takes_another_value(store):
 
 
 def test_values_survive_the_scene_file(store, context, tmp_path):
+    store.node.SetName("settings to save")  # views of other tests may own parameter nodes as well
     volume = context.new_node("vtkMRMLScalarVolumeNode", "knee")
     store.update(
         {"denoise_strength": 0.25, "denoise_method": "bilateral", "input_volume": volume,
@@ -57,7 +58,7 @@ def test_values_survive_the_scene_file(store, context, tmp_path):
     context.scene.Clear(0)
     context.scene.SetURL(str(path))
     assert context.scene.Import()
-    node = context.scene.GetFirstNodeByClass("vtkMRMLScriptedModuleNode")
+    node = context.scene.GetFirstNodeByName("settings to save")
     again = ParameterStore(node, all_settings())
     assert again.get("denoise_strength") == 0.25
     assert again.get("denoise_method") == "bilateral"

@@ -165,7 +165,7 @@ def test_compare_writes_one_self_contained_page(ctrestore, scan_file, tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a child")
 def test_ctrl_c_cancels_cleanly(tmp_path):
-    values = np.random.default_rng(0).normal(0, 20, (80, 256, 256)).astype(np.float32)
+    values = np.random.default_rng(0).normal(0, 20, (400, 256, 256)).astype(np.float32)
     np.save(tmp_path / "in.npy", values)
     process = subprocess.Popen(
         [sys.executable, "-c", "from ctrestorelib.apps.cli.main import main; main()", "denoise",
