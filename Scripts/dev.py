@@ -179,8 +179,9 @@ def docs(rest: list[str]) -> int:
 
 
 def pictures(rest: list[str]) -> int:
-    """Draw the module's panels and layouts on the test bench into Docs/pictures/slicer."""
-    return setup() or _run([PYTHON, ROOT / "Scripts" / "slicer_pictures.py", *rest])
+    """Draw the module's panels and the browser page into Docs/pictures/slicer and app."""
+    scripts = [ROOT / "Scripts" / name for name in ("slicer_pictures.py", "app_pictures.py")]
+    return setup() or max(_run([PYTHON, script, *rest]) for script in scripts)
 
 
 def _run(command: list[object]) -> int:
