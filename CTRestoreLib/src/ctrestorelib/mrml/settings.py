@@ -201,9 +201,10 @@ class PanelSettings:
     ] = False
     segment_smoothing: Annotated[
         float,
-        Param("Surface smoothing", "0 follows the voxels, 1 is smoothest. Smoothing rounds edges.",
-              bounds=(0, 1)),
-    ] = 0.5  # fmt: skip
+        Param("Surface smoothing",
+              "0 follows the voxels, 1 is smoothest. Smoothing shrinks thin bone: at 0.5 the bones "
+              "of a knee lost an eighth of their volume, at 0.2 a fiftieth.", bounds=(0, 1)),
+    ] = 0.2  # fmt: skip
     segment_decimation: Annotated[
         float,
         Param("Fewer triangles", "0 keeps all; 0.8 takes four of five away, for smaller files.",
