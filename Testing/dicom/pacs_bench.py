@@ -28,7 +28,7 @@ from ctrestorelib.pacs.tls import Tls
 
 PATIENT = "MARKED^Zaphod"
 PATIENT_ID = "MARKED-4711"
-MARKS = ("MARKED", "Zaphod", "4711")
+MARKS = ("MARKED", "Zaphod", "MARKED-4711")
 USER, PASSWORD = "radiologist", "MARKED-secret-word"
 QUICK = Timeouts(2.0, 4.0)
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
