@@ -94,7 +94,6 @@ def requirementLines() -> list:
 _IMPORT_OF = {
     "scikit-image": "skimage",
     "PyWavelets": "pywt",
-    "array-api-compat": "array_api_compat",
 }
 
 

@@ -80,7 +80,7 @@ class SegmentPanel(Panel):
         from ctrestorelib.mrml.actions.segmenting import show_in_3d, surface_options
 
         options = surface_options(self.desk.store)
-        self._try(lambda: show_in_3d(self.desk.context, self.result, options))
+        self._try(lambda: show_in_3d(self.result, options))
         _showFirst3D()
 
     def onDistance(self, *_args):

@@ -31,9 +31,3 @@ def place_beside(node: Node, source: Node) -> None:
     """
     tree = tree_of(node.GetScene())
     tree.SetItemParent(item_of(node), tree.GetItemParent(item_of(source)))
-
-
-def place_at_top(node: Node) -> None:
-    """Put a node at the top level of the tree."""
-    tree = tree_of(node.GetScene())
-    tree.SetItemParent(item_of(node), tree.GetSceneItemID())

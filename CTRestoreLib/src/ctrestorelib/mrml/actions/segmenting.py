@@ -101,13 +101,12 @@ def range_of(store: ParameterStore, volume: Node) -> ThresholdRange:
     return ThresholdRange("own range", store.get("segment_lower"), store.get("segment_upper"), unit)
 
 
-def show_in_3d(context: SceneContext, result: SegmentResult, options: SurfaceOptions) -> None:
+def show_in_3d(result: SegmentResult, options: SurfaceOptions) -> None:
     """Show the surfaces of all segments in the 3D views."""
     for node, ids in _by_node(result.segments):
         node.GetSegmentation().SetConversionParameter("Smoothing factor", str(options.smoothing))
         node.RemoveClosedSurfaceRepresentation()
         show_surfaces(node, ids)
-    del context
 
 
 def colour_by_distance(

@@ -89,7 +89,7 @@ class SegmentPanel(Panel):
 
     def _show_surfaces(self) -> None:
         options = segmenting.surface_options(self.desk.store)
-        segmenting.show_in_3d(self.desk.context, self._made, options)
+        segmenting.show_in_3d(self._made, options)
         self._look_at_3d()
 
     def _colour(self) -> None:
