@@ -29,7 +29,7 @@ PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 CONSTRAINTS = ROOT / "Scripts" / "constraints.txt"
 PROJECT = ROOT / "CTRestoreLib"
 STAMP = VENV / "ctrestore-setup.txt"
-EXTRAS = "learned,accelerated,codecs,rtk,app,pacs,dev"
+EXTRAS = "training,accelerated,codecs,rtk,app,pacs,dev"
 SOURCES = ["CTRestoreLib/src", "CTRestore", "Testing", "Scripts"]
 SYSTEM_PACKAGES = {
     "chromium": "chromium",

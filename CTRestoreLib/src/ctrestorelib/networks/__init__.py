@@ -1,0 +1,1 @@
+"""Network architectures, and what they see of a volume (torch only inside modules)."""

@@ -1,0 +1,1 @@
+"""Released network weights: files, checksums and model cards (imports core)."""
