@@ -211,7 +211,7 @@ def _difference_noise(measured: Sequence[FlatSlice]) -> TissueNoise:
     def level(s: FlatSlice, flat: NDArray[np.bool_]) -> float:
         from scipy.ndimage import uniform_filter
 
-        difference = _second_difference(s.residual.astype(np.float64))
+        difference = second_difference(s.residual.astype(np.float64))
         local = np.sqrt(np.maximum(uniform_filter(difference**2, s.window), 0.0))[flat]
         if not local.min() > 0:
             return _typical(s.sd[flat])
@@ -240,14 +240,14 @@ def _over_slices(
         windows += int(np.count_nonzero(flat))
     if not levels:
         return TissueNoise(0.0, (0.0, 0.0), 0.0, 0)
-    grain = 1.0 / np.sqrt(1.0 - _hidden_share(measured, name))
+    grain = 1.0 / np.sqrt(1.0 - hidden_share(measured, name))
     sigma, half = (float(grain) * x for x in _centre(levels, spreads))
     return TissueNoise(
         sigma, (max(0.0, sigma - half), sigma + half), float(np.mean(means)), windows
     )
 
 
-def _hidden_share(measured: Sequence[FlatSlice], name: str) -> float:
+def hidden_share(measured: Sequence[FlatSlice], name: str) -> float:
     """Share of the noise's variance that the local mean swallows: large for coarse grain."""
     window = next(s.window for s in measured if name in s.flat)
     rho = (1.0, *pixel_correlation(measured, name), 0.0)
@@ -257,7 +257,7 @@ def _hidden_share(measured: Sequence[FlatSlice], name: str) -> float:
     return float(np.clip((np.outer(pairs, pairs) * apart).sum() / window**4, 0.0, 0.4))
 
 
-def _second_difference(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def second_difference(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Response to the mask (1 -2 1) x (1 -2 1), scaled to keep the deviation of white noise."""
     from scipy.ndimage import convolve1d
 
