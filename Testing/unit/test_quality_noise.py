@@ -11,7 +11,7 @@ from ctrestorelib.core.errors import GeometryError
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.quality.flatness import sampled_slices
-from ctrestorelib.quality.noise import estimate_noise, noise_map
+from ctrestorelib.quality.noise import estimate_noise
 
 
 def noise(grain: float, shape=(12, 128, 128), sigma=20.0, seed=0) -> np.ndarray:
@@ -95,7 +95,6 @@ def test_slice_correlation_sees_overlapping_slices():
 def test_constant_volume_and_single_slices():
     still = estimate_noise(volume(np.full((3, 40, 40), 57.0)))
     assert (still.sigma, still.interval) == (0.0, (0.0, 0.0))
-    assert noise_map(volume(np.full((3, 40, 40), 57.0))).values.max() == 0
     single = estimate_noise(volume((body() + noise(0.7))[5:6]))
     assert single.sigma == pytest.approx(20, rel=0.12)
     assert single.slice_correlation == ()
@@ -116,15 +115,6 @@ def test_padding_and_masked_out_regions_do_not_count():
     assert estimate_noise(volume(loud), mask).sigma == pytest.approx(reference, rel=0.1)
     with pytest.raises(GeometryError, match="mask"):
         estimate_noise(volume(values), mask[:, :10])
-
-
-def test_map_follows_the_local_level():
-    ramp = np.linspace(0.5, 1.5, 128)
-    levels = noise_map(volume(50 + noise(0.5) * ramp, spacing=(0.8, 0.8, 3.0)))
-    profile = levels.values.mean(axis=(0, 1))
-    assert levels.values.dtype == np.float32
-    np.testing.assert_allclose(profile[16:-16], 20 * ramp[16:-16], rtol=0.12)
-    assert levels.values.min() > 0
 
 
 def test_estimate_is_plain_json():

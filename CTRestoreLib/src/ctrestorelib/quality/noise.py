@@ -24,11 +24,10 @@ from numpy.typing import NDArray
 from ctrestorelib.core.errors import GeometryError
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume
-from ctrestorelib.quality.flatness import MATERIAL, FlatSlice, flat_slice, flat_slices
+from ctrestorelib.quality.flatness import MATERIAL, FlatSlice, flat_slices
 
 LAGS = 3
 _STRUCTURE = 2.5
-_MAP_VETO = 3.0  # the level may well vary threefold over a slice; the median drops edges
 _TRUSTED = ("soft_tissue", "fat")  # flat enough to stand for the scan's noise, in this order
 
 
@@ -134,36 +133,11 @@ def estimate_noise(volume: Volume, mask: NDArray[np.bool_] | None = None) -> Noi
     )
 
 
-def noise_map(volume: Volume, cell_mm: float = 12.0) -> Volume:
-    """Return the local noise level as a smooth volume, in the volume's unit.
+def noise_map(volume: Volume) -> Volume:
+    """Return the local noise level as a whole volume; see :func:`.sigma_map.sigma_map`."""
+    from ctrestorelib.quality.sigma_map import sigma_map  # it builds on this module
 
-    Flat windows (of soft tissue and fat, if there are any) are gathered in cells of about
-    ``cell_mm``; cells without any take the level of their neighbours. Every value is positive
-    unless the whole volume is constant.
-    """
-    from scipy.ndimage import gaussian_filter
-
-    dx, dy, dz = volume.geometry.spacing_mm
-    cell = [max(1, round(cell_mm / d)) for d in (dz, dy, dx)]
-    if volume.unit == Unit.GREY:
-        cell = [min(c, 24) for c in cell]
-    planes = range(cell[0] // 2, volume.shape[0], cell[0]) or [volume.shape[0] // 2]
-    measured = [flat_slice(volume, k, veto=_MAP_VETO) for k in planes]
-    # Lung and bone have structure of their own; they count only where there is nothing better.
-    names = tuple(n for n in _TRUSTED if any(n in s.flat for s in measured))
-    levels = np.stack([_cells(s, names, cell[1], cell[2]) for s in measured])
-    known = np.isfinite(levels)
-    if not known.any():
-        return volume.with_values(np.zeros(volume.shape, dtype=np.float32))
-    # Normalised convolution: a wide one fills far gaps, the narrow one rules where there are data.
-    filled = np.where(known, levels, 0.0)
-    total, weight = np.zeros_like(filled), np.zeros_like(filled)
-    for reach, trust in ((1.0, 1.0), (4.0, 1e-3)):
-        total += trust * gaussian_filter(filled, reach, mode="nearest")
-        weight += trust * gaussian_filter(known.astype(float), reach, mode="nearest")
-    typical = float(np.median(levels[known]))
-    smooth = (total + 1e-9 * typical) / (weight + 1e-9)
-    return volume.with_values(_upsample(smooth, volume.shape, cell))
+    return sigma_map(volume).whole(volume)
 
 
 def slice_correlation(runs: Sequence[Sequence[FlatSlice]], name: str) -> tuple[float, ...]:
@@ -257,12 +231,11 @@ def hidden_share(measured: Sequence[FlatSlice], name: str) -> float:
     return float(np.clip((np.outer(pairs, pairs) * apart).sum() / window**4, 0.0, 0.4))
 
 
-def second_difference(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def second_difference(values: NDArray[np.floating[Any]]) -> Any:
     """Response to the mask (1 -2 1) x (1 -2 1), scaled to keep the deviation of white noise."""
-    from scipy.ndimage import convolve1d
-
-    twice = convolve1d(convolve1d(values, [1.0, -2.0, 1.0], axis=0), [1.0, -2.0, 1.0], axis=1)
-    return np.asarray(twice / 6.0)
+    wide = np.pad(values, 1, mode="edge")
+    rows = wide[:-2] - 2 * wide[1:-1] + wide[2:]
+    return (rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]) / 6
 
 
 def _typical(sd: NDArray[np.float32]) -> float:
@@ -271,12 +244,12 @@ def _typical(sd: NDArray[np.float32]) -> float:
     The mode alone lies a little low, since deviations of few pixels scatter; windows far above it
     hold structure.
     """
-    mode = _mode(sd)
+    mode = most_frequent(sd)
     near = sd[np.abs(sd - mode) <= 0.4 * mode]
     return float(np.sqrt((near**2).mean())) if near.size else mode
 
 
-def _mode(sd: NDArray[np.float32]) -> float:
+def most_frequent(sd: NDArray[np.float32]) -> float:
     """Return the most frequent local deviation; the histogram is smoothed by a tenth of it."""
     from scipy.ndimage import gaussian_filter1d
 
@@ -297,36 +270,3 @@ def _centre(levels: Sequence[float], spreads: Sequence[float]) -> tuple[float, f
     within = float(np.median(spreads))
     error = 1.253 * float(np.hypot(between, within)) / np.sqrt(len(values))
     return float(np.median(values)), float(1.96 * error)
-
-
-def _cells(
-    measured: FlatSlice, names: tuple[str, ...], height: int, width: int
-) -> NDArray[np.float64]:
-    """Median noise of the flat windows per cell ``[j, i]``; NaN where there are too few."""
-    from scipy.ndimage import median
-
-    rows, cols = (-(-n // c) for n, c in zip(measured.mean.shape, (height, width), strict=True))
-    flat = measured.any_flat(names) & (measured.sd > 0)
-    j, i = np.nonzero(flat)
-    cell = (j // height) * cols + i // width
-    count = np.bincount(cell, minlength=rows * cols)
-    enough = np.flatnonzero(count >= max(1, height * width // 20))
-    out = np.full(rows * cols, np.nan)
-    if enough.size:
-        out[enough] = median(measured.sd[flat], cell, enough)
-    return out.reshape(rows, cols)
-
-
-def _upsample(
-    levels: NDArray[np.float64], shape: tuple[int, int, int], cell: Sequence[int]
-) -> NDArray[np.float32]:
-    """Interpolate cell levels linearly at every voxel, slice by slice along each axis."""
-    out = levels
-    for axis, (size, step) in enumerate(zip(shape, cell, strict=True)):
-        at = np.clip((np.arange(size) - 0.5 * (step - 1)) / step, 0, out.shape[axis] - 1)
-        low = np.minimum(at.astype(int), max(0, out.shape[axis] - 2))
-        high = np.minimum(low + 1, out.shape[axis] - 1)
-        t = (at - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
-        part = out.astype(np.float32)
-        out = np.take(part, low, axis) * (1 - t) + np.take(part, high, axis) * t
-    return np.asarray(out, dtype=np.float32)

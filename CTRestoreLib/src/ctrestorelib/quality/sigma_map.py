@@ -21,7 +21,7 @@ from ctrestorelib.core.errors import GeometryError, UsageError
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume
 from ctrestorelib.quality.flatness import MATERIAL, FlatSlice, flat_slice
-from ctrestorelib.quality.noise import hidden_share, second_difference
+from ctrestorelib.quality.noise import hidden_share, most_frequent, second_difference
 
 Floats = NDArray[np.float32]
 
@@ -30,10 +30,15 @@ _GREY_CELL = 24  # pixels: grey volumes may have voxels of any size, or of none 
 _MOST_PLANES = 24
 _STEP_MM = 2.5  # slices this far apart hold almost the same anatomy, and mostly their own noise
 _VETO = 3.0  # the level may well vary threefold over a slice
-_BEST, _OTHER = ("soft_tissue", "fat"), ("lung", "bone", MATERIAL)
-_OTHER_TRUST = 0.05  # places with structure of their own count where nothing better is near
+_BEST = ("soft_tissue", "fat")
+# Places with structure of their own count only where nothing better is near.
+_OTHER_TRUST = {"lung": 0.05, MATERIAL: 0.002, "bone": 0.002}
+_ROUNDS, _MARGIN = 4, 1.1
 _SMOOTH_MM = 7.0  # with the cells themselves about 15 mm across
 _FLOOR = 0.05
+_ENOUGH = 0.1  # share of a cell that must be calm
+_CALM = 0.4  # windows this near the most frequent deviation hold noise and little else
+_QUANTILE = 0.35  # of the absolute rest: what anatomy adds is mostly above
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,8 @@ def sigma_map(
     step = slice_step(volume)
     planes = _planes(volume.shape[0], step, cell[0])
     measured = [_measure(volume, int(k), step, mask) for k in planes]
-    positions = (planes + 0.5 * step, *(_middles(volume.shape[a], cell[a]) for a in (1, 2)))
+    rows, columns = (_middles(volume.shape[a], cell[a]) for a in (1, 2))
+    positions = (np.asarray(planes + 0.5 * step, dtype=np.float64), rows, columns)
     gap_mm = dz * float(np.median(np.diff(planes))) if len(planes) > 1 else cell_mm
     levels, known = _levels(measured, cell, (_SMOOTH_MM / gap_mm, *2 * (_SMOOTH_MM / cell_mm,)))
     how = f"differences of slices {step} apart" if step else "second differences in single slices"
@@ -158,17 +164,36 @@ def slice_step(volume: Volume) -> int:
 
 @dataclass(frozen=True)
 class _Plane:
-    """One measured slice: its windows, and what the differences left of it ``[j, i]``."""
+    """One measured slice: its windows, and what the differences left of it, all ``[j, i]``.
+
+    ``rest`` tells levels from place to place, ``sd`` (the local deviation of the slice, or of the
+    difference of two) what a level is, and ``pair`` how much noise the two slices share.
+    """
 
     windows: FlatSlice
     rest: Floats
+    sd: Floats
+    pair: tuple[Floats, Floats] | None
 
 
 def _measure(volume: Volume, k: int, step: int, mask: NDArray[np.bool_] | None) -> _Plane:
-    values = volume.values[k].astype(np.float32)
-    if step:
-        values = values - volume.values[k + step]
-    return _Plane(flat_slice(volume, k, mask, veto=_VETO), np.abs(second_difference(values)))
+    windows = flat_slice(volume, k, mask, veto=_VETO)
+    here = np.nan_to_num(volume.values[k])
+    fine = second_difference(here)
+    if not step:
+        return _Plane(windows, np.abs(fine), windows.sd, None)
+    there = np.nan_to_num(volume.values[k + step])
+    other = second_difference(there)
+    sd = _local_sd(here - there, windows.window)
+    return _Plane(windows, np.abs(fine - other), sd, (fine, other))
+
+
+def _local_sd(values: Floats, window: int) -> Floats:
+    from scipy.ndimage import uniform_filter
+
+    mean = uniform_filter(values, window)
+    variance = uniform_filter(values * values, window) - mean * mean
+    return np.asarray(np.sqrt(np.maximum(variance, 0.0) * (window**2 / (window**2 - 1.0))))
 
 
 def _planes(slices: int, step: int, gap: int) -> NDArray[np.int64]:
@@ -181,70 +206,138 @@ def _planes(slices: int, step: int, gap: int) -> NDArray[np.int64]:
 
 def _middles(size: int, step: int) -> NDArray[np.float64]:
     starts = np.arange(0, size, step)
-    return 0.5 * (starts + np.minimum(starts + step, size) - 1.0)
+    return np.asarray(0.5 * (starts + np.minimum(starts + step, size) - 1.0))
 
 
 def _levels(
     measured: Sequence[_Plane], cell: Sequence[int], reach: tuple[float, ...]
 ) -> tuple[Floats, float]:
     """Return smoothed levels of all cells ``[k, j, i]``, and the share that was measured."""
+    names = {n for p in measured for n in p.windows.flat}
+    best = tuple(n for n in _BEST if n in names)
+    scale = _scale(measured, best, cell)
+    rows, columns = (-(-n // c) for n, c in zip(measured[0].rest.shape, cell[1:], strict=True))
+    grid = (len(measured), rows, columns)
+    found, trust = [np.zeros(grid)], [np.zeros(grid)]
+    for group, weight in ((best, 1.0), *(((n,), t) for n, t in _OTHER_TRUST.items())):
+        if names & set(group):
+            level = scale * np.stack([_cell_rest(p, group, cell) for p in measured])
+            known = np.isfinite(level) & (level > 0)
+            found.append(np.where(known, level, 0.0))
+            trust.append(weight * known)
+    have = np.any(np.stack(trust) > 0, axis=0)
+    if not have.any():
+        return np.zeros(grid, np.float32), 0.0
+    return _smooth(np.stack(found), np.stack(trust), reach), float(have.mean())
+
+
+def _smooth(
+    found: NDArray[np.float64], trust: NDArray[np.float64], reach: tuple[float, ...]
+) -> Floats:
+    """Blend the classes ``[class, k, j, i]`` into one smooth map, doubting what sticks out.
+
+    Anatomy only ever adds to a level: a cell well above its surroundings has seen some.
+    """
+    weight = trust
+    for _ in range(_ROUNDS):
+        levels = _blend((found * weight).sum(axis=0), weight.sum(axis=0), reach)
+        doubt = np.minimum(1.0, _MARGIN * levels / np.maximum(found, 1e-12)) ** 4
+        weight = trust * doubt
+    floor = _FLOOR * float(np.median(levels))
+    return np.maximum(levels, floor).astype(np.float32)
+
+
+def _blend(
+    total: NDArray[np.float64], weight: NDArray[np.float64], reach: tuple[float, ...]
+) -> NDArray[np.float64]:
+    """Normalised convolution: a wide one fills far gaps, the narrow one rules where it can."""
     from scipy.ndimage import gaussian_filter
 
-    best = tuple(n for n in _BEST if any(n in p.windows.flat for p in measured))
-    scale = _scale(measured, best)
-    total: NDArray[np.float64] = np.zeros(())
-    weight: NDArray[np.float64] = np.zeros(())
-    have = np.zeros(1, dtype=bool)
-    for names, trust in ((best, 1.0), (_OTHER, _OTHER_TRUST)):
-        if not names:
-            continue
-        found = scale * np.stack([_cells(p, names, cell[1], cell[2]) for p in measured])
-        known = np.isfinite(found) & (found > 0)
-        filled = np.where(known, found, 0.0)
-        have = have | known
-        # Normalised convolution: a wide one fills far gaps, the narrow one rules where it can.
-        for wide, share in ((1.0, 1.0), (4.0, 1e-3)):
-            spread = [wide * r for r in reach]
-            total = total + trust * share * gaussian_filter(filled, spread, mode="nearest")
-            weight = weight + trust * share * gaussian_filter(
-                known.astype(float), spread, mode="nearest"
-            )
-    if not have.any():
-        return np.zeros(have.shape if have.ndim == 3 else (1, 1, 1), np.float32), 0.0
-    middle = float(np.median((total / np.maximum(weight, 1e-12))[have]))
-    levels = (total + 1e-9 * middle) / (weight + 1e-9)
-    return np.maximum(levels, _FLOOR * middle).astype(np.float32), float(have.mean())
+    above, below = np.zeros_like(total), np.zeros_like(total)
+    for wide, share in ((1.0, 1.0), (4.0, 1e-3)):
+        spread = [wide * r for r in reach]
+        above += share * gaussian_filter(total, spread, mode="nearest")
+        below += share * gaussian_filter(weight, spread, mode="nearest")
+    middle = float(total.sum() / weight.sum())
+    return (above + 1e-12 * middle) / (below + 1e-12)
 
 
-def _scale(measured: Sequence[_Plane], best: tuple[str, ...]) -> float:
-    """Return noise level over median rest, in the calm windows of the best class there is."""
-    for name in (*best, MATERIAL, *_OTHER):
+def _scale(measured: Sequence[_Plane], best: tuple[str, ...], cell: Sequence[int]) -> float:
+    """Return noise level over rest: the median of calm cells of the best class there is."""
+    for name in (*best, MATERIAL, "lung", "bone"):
         inside = [p for p in measured if name in p.windows.flat]
         if not inside:
             continue
-        sd = np.concatenate([p.windows.sd[p.windows.flat[name]] for p in inside])
-        rest = np.concatenate([p.rest[p.windows.flat[name]] for p in inside])
-        calm = sd <= np.median(sd)
-        if np.median(rest[calm]) > 0:
+        common = most_frequent(np.concatenate([p.sd[p.windows.flat[name]] for p in inside]))
+        if common == 0:
+            continue
+        calm = [p.windows.flat[name] & (np.abs(p.sd / common - 1.0) <= _CALM) for p in inside]
+        ratios = np.concatenate(
+            [_ratios(p, c, cell[1], cell[2]) for p, c in zip(inside, calm, strict=True)]
+        )
+        if ratios.size:
             hidden = hidden_share([p.windows for p in inside], name)
-            level = np.sqrt((sd[calm].astype(float) ** 2).mean() / (1.0 - hidden))
-            return float(level / np.median(rest[calm]))
+            return float(np.median(ratios) / np.sqrt((1.0 - hidden) * _times(inside, calm)))
     return 0.0
 
 
-def _cells(plane: _Plane, names: tuple[str, ...], height: int, width: int) -> NDArray[np.float64]:
-    """Median rest of the flat windows per cell ``[j, i]``; NaN where there are too few."""
-    from scipy.ndimage import median
+def _ratios(
+    plane: _Plane, where: NDArray[np.bool_], height: int, width: int
+) -> NDArray[np.float64]:
+    """Return deviation over rest of the cells of a slice that are calm enough."""
+    cells = _Cells(where, height, width)
+    rest = cells.quantiles(plane.rest)
+    return np.sqrt(cells.means(plane.sd.astype(np.float64) ** 2))[rest > 0] / rest[rest > 0]
 
-    shape = plane.rest.shape
-    rows, cols = (-(-n // c) for n, c in zip(shape, (height, width), strict=True))
-    j, i = np.nonzero(plane.windows.any_flat(names))
-    cell = (j // height) * cols + i // width
-    enough = np.flatnonzero(np.bincount(cell, minlength=rows * cols) >= height * width / 10)
-    out = np.full(rows * cols, np.nan)
-    if enough.size:
-        out[enough] = median(plane.rest[j, i], cell, enough)
-    return out.reshape(rows, cols)
+
+def _times(inside: Sequence[_Plane], calm: Sequence[NDArray[np.bool_]]) -> float:
+    """Return how often ``sd`` holds the noise's variance: 2 (1 - correlation) for two slices."""
+    pairs = [(p.pair, c) for p, c in zip(inside, calm, strict=True) if p.pair is not None]
+    if not pairs:
+        return 1.0
+    a, b = (np.concatenate([pair[n][c] for pair, c in pairs]).astype(float) for n in (0, 1))
+    shared = float(a @ b) / float(a @ a + b @ b)
+    return max(0.1, 2.0 * (1.0 - 2.0 * shared))
+
+
+class _Cells:
+    """The cells of a slice that hold enough of the pixels ``where`` ``[j, i]``."""
+
+    def __init__(self, where: NDArray[np.bool_], height: int, width: int) -> None:
+        self.shape = tuple(-(-n // c) for n, c in zip(where.shape, (height, width), strict=True))
+        self._pixels = np.nonzero(where)
+        j, i = self._pixels
+        self._cell = (j // height) * self.shape[1] + i // width
+        self._count = np.bincount(self._cell, minlength=self.shape[0] * self.shape[1])
+        self.enough = np.flatnonzero(self._count >= _ENOUGH * height * width)
+
+    def means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the mean of each cell that has enough."""
+        total = np.bincount(self._cell, values[self._pixels], minlength=self._count.size)
+        return np.asarray(total[self.enough] / self._count[self.enough])
+
+    def quantiles(self, rest: Floats) -> NDArray[np.float64]:
+        """Return the quantile of ``rest`` in each cell that has enough."""
+        values = rest[self._pixels].astype(np.float64)
+        top = 1.0001 * float(values.max(initial=0.0)) or 1.0
+        # One plain sort of cell number plus value is much faster than an indirect sort by both.
+        ordered = np.sort(self._cell + values / top)
+        count = self._count[self.enough]
+        at = np.cumsum(self._count)[self.enough] - count
+        at += (_QUANTILE * (count - 1)).round().astype(int)
+        return np.asarray((ordered[at] - self.enough) * top)
+
+    def spread(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``[cell j, cell i]`` with the values of those cells, NaN elsewhere."""
+        out = np.full(self._count.size, np.nan)
+        out[self.enough] = values
+        return out.reshape(self.shape)
+
+
+def _cell_rest(plane: _Plane, names: tuple[str, ...], cell: Sequence[int]) -> NDArray[np.float64]:
+    """Return the rest of the flat windows per cell ``[j, i]``; NaN where there are too few."""
+    cells = _Cells(plane.windows.any_flat(names), cell[1], cell[2])
+    return cells.spread(cells.quantiles(plane.rest))
 
 
 def _between(positions: NDArray[np.float64], at: NDArray[np.int64]) -> Floats:
