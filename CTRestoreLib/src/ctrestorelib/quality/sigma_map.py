@@ -12,7 +12,7 @@ do to the noise itself is measured in the calm parts of soft tissue and taken ba
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,9 +213,11 @@ def _levels(
     measured: Sequence[_Plane], cell: Sequence[int], reach: tuple[float, ...]
 ) -> tuple[Floats, float]:
     """Return smoothed levels of all cells ``[k, j, i]``, and the share that was measured."""
+    reference, common = _reference([p.windows for p in measured])
+    measured = [_without_edges(p, _VETO * common) for p in measured]
     names = {n for p in measured for n in p.windows.flat}
     best = tuple(n for n in _BEST if n in names)
-    scale = _scale(measured, best, cell)
+    scale = _scale([p for p in measured if reference in p.windows.flat], reference, cell)
     rows, columns = (-(-n // c) for n, c in zip(measured[0].rest.shape, cell[1:], strict=True))
     grid = (len(measured), rows, columns)
     found, trust = [np.zeros(grid)], [np.zeros(grid)]
@@ -262,23 +264,45 @@ def _blend(
     return (above + 1e-12 * middle) / (below + 1e-12)
 
 
-def _scale(measured: Sequence[_Plane], best: tuple[str, ...], cell: Sequence[int]) -> float:
-    """Return noise level over rest: the median of calm cells of the best class there is."""
-    for name in (*best, MATERIAL, "lung", "bone"):
-        inside = [p for p in measured if name in p.windows.flat]
-        if not inside:
-            continue
-        common = most_frequent(np.concatenate([p.sd[p.windows.flat[name]] for p in inside]))
-        if common == 0:
-            continue
-        calm = [p.windows.flat[name] & (np.abs(p.sd / common - 1.0) <= _CALM) for p in inside]
-        ratios = np.concatenate(
-            [_ratios(p, c, cell[1], cell[2]) for p, c in zip(inside, calm, strict=True)]
-        )
-        if ratios.size:
-            hidden = hidden_share([p.windows for p in inside], name)
-            return float(np.median(ratios) / np.sqrt((1.0 - hidden) * _times(inside, calm)))
-    return 0.0
+def _reference(windows: Sequence[FlatSlice]) -> tuple[str, float]:
+    """Return the class whose windows tell the level best, and their most frequent deviation.
+
+    That is the quieter one of soft tissue and fat: where a scan has none of a tissue, the rims of
+    other things pass for it.
+    """
+    for names in (_BEST, (MATERIAL,), ("lung",), ("bone",)):
+        found = []
+        for name in names:
+            own = [w.sd[w.flat[name]] for w in windows if name in w.flat]
+            if own and (common := most_frequent(np.concatenate(own))) > 0:
+                found.append((common, name))
+        if found:
+            common, name = min(found)
+            return name, common
+    return "", 0.0
+
+
+def _without_edges(plane: _Plane, limit: float) -> _Plane:
+    """Return the plane without windows whose deviation is too large for noise."""
+    flat = {n: f & (plane.windows.sd <= limit) for n, f in plane.windows.flat.items()}
+    windows = replace(plane.windows, flat={n: f for n, f in flat.items() if f.any()})
+    return replace(plane, windows=windows)
+
+
+def _scale(inside: Sequence[_Plane], name: str, cell: Sequence[int]) -> float:
+    """Return noise level over rest: the median over calm cells of the class ``name``."""
+    if not inside:
+        return 0.0
+    common = most_frequent(np.concatenate([p.sd[p.windows.flat[name]] for p in inside]))
+    if common == 0:
+        return 0.0
+    calm = [p.windows.flat[name] & (np.abs(p.sd / common - 1.0) <= _CALM) for p in inside]
+    pairs = zip(inside, calm, strict=True)
+    ratios = np.concatenate([_ratios(p, c, cell[1], cell[2]) for p, c in pairs])
+    if not ratios.size:
+        return 0.0
+    hidden = hidden_share([p.windows for p in inside], name)
+    return float(np.median(ratios) / np.sqrt((1.0 - hidden) * _times(inside, calm)))
 
 
 def _ratios(
