@@ -28,7 +28,7 @@ def draw_head(canvas: Canvas) -> None:
     brain = canvas.mask(head, scalp + skull)
     _paint_brain(canvas, head, scalp + skull, brain, height)
     if rng.random() < 0.4:
-        _paint_sinuses(canvas, semi)
+        _paint_sinuses(canvas, semi, canvas.mask(head, 1.5))
     if rng.random() < 0.4:
         start = canvas.anywhere(20.0)
         tree = grow_tree(
@@ -96,7 +96,7 @@ def _paint_brain(canvas: Canvas, head: Region, depth: float, brain: Array, heigh
     canvas.paint(falx, float(rng.uniform(45, 70)), within=brain, amount=0.8)
 
 
-def _paint_sinuses(canvas: Canvas, semi: tuple[float, float, float]) -> None:
+def _paint_sinuses(canvas: Canvas, semi: tuple[float, float, float], within: Array) -> None:
     """Paint air cells with thin bony walls, as in mastoid and ethmoid bone."""
     rng = canvas.rng
     centre = (
@@ -112,5 +112,5 @@ def _paint_sinuses(canvas: Canvas, semi: tuple[float, float, float]) -> None:
     )
     bone = np.clip(1.4 - np.abs(walls) / np.float32(rng.uniform(0.1, 0.3)), 0, 1)
     cells: Array = (-960 + bone * rng.uniform(900, 1800)).astype(np.float32)
-    canvas.paint(area, float(rng.uniform(300, 1000)), inset=-1.0)
-    canvas.paint(area, cells)
+    canvas.paint(area, float(rng.uniform(300, 1000)), inset=-1.0, within=within)
+    canvas.paint(area, cells, within=within)

@@ -54,6 +54,22 @@ def _sheets(canvas: Canvas, frequency: float, width: float) -> Array:
     return sheets
 
 
+def fine_vessels(canvas: Canvas) -> Array:
+    """Return thin vessels everywhere, 0 to 1: the curves on which two random fields vanish."""
+    rng = canvas.rng
+    frequency, axis = float(rng.uniform(0.03, 0.09)), random_direction(rng)
+    first, second = (
+        band_field(rng, canvas.shape, canvas.spacing, frequency, axis=axis, stretch=1.5)
+        for _ in range(2)
+    )
+    slope = 2 * np.pi * frequency  # of a field of unit variance, per mm, about
+    radius = rng.uniform(0.4, 1.0) * np.exp(0.4 * canvas.field(10.0))
+    ramp = canvas.softness * canvas.pixel
+    distance = np.sqrt(first**2 + second**2) / np.float32(slope) - radius
+    share: Array = np.clip(0.5 - distance / ramp, 0, 1).astype(np.float32)
+    return share
+
+
 def add_lesions(canvas: Canvas, count: int, within: Array | None = None) -> None:
     """Add low-contrast spheres of 2 to 15 mm and 5 to 50 HU, brighter or darker."""
     rng = canvas.rng

@@ -11,6 +11,7 @@ from ctrestorelib.training.anatomy.spongy import spongy_texture
 from ctrestorelib.training.anatomy.tissues import (
     add_lesions,
     fat_texture,
+    fine_vessels,
     muscle_texture,
     organ_texture,
 )
@@ -27,8 +28,8 @@ def draw_chest(canvas: Canvas) -> None:
     canvas.paint(cavity, fat_texture(canvas))
     inside = canvas.mask(cavity)
     lungs = _paint_lungs(canvas, inner, inside)
-    _paint_heart(canvas, inner)
     _fill_lungs(canvas, inner, lungs)
+    _paint_heart(canvas, inner)
     paint_vertebra(canvas, (0.0, 0.75 * inner[1], 0.0), float(canvas.rng.uniform(13, 20)), spongy)
     rib = canvas.tubes(
         ribs(canvas, (inner[0] + 4, inner[1] + 4), float(canvas.rng.uniform(22, 35)))
@@ -44,6 +45,9 @@ def draw_abdomen(canvas: Canvas) -> None:
     inner = (semi[0] - wall, semi[1] - wall)
     canvas.paint(cavity, fat_texture(canvas))
     inside = canvas.mask(cavity)
+    if rng.random() < 0.7:
+        mesentery = fine_vessels(canvas) * inside
+        canvas.hu += mesentery * (np.float32(rng.uniform(20, 150)) - canvas.hu)
     _paint_organs(canvas, inner, inside)
     _paint_bowel(canvas, inner, inside)
     _paint_great_vessels(canvas, inner)
@@ -94,31 +98,32 @@ def _paint_lungs(canvas: Canvas, inner: tuple[float, float], inside: Array) -> A
         np.maximum(lungs, canvas.mask(region), out=lungs)
     lungs *= inside
     air = rng.uniform(-900, -760) + rng.uniform(5, 25) * canvas.field(25.0)
-    haze = rng.uniform(0, 150) * np.clip(
-        canvas.field(18.0) - 1, 0, 2
-    )  # ground glass here and there
-    canvas.hu += lungs * ((air + haze).astype(np.float32) - canvas.hu)
+    haze = rng.uniform(0, 150) * np.clip(canvas.field(18.0) - 1, 0, 2)  # here and there
+    lobules = rng.uniform(0, 25) * canvas.field(float(rng.uniform(2, 6)))
+    air = (air + haze + lobules).astype(np.float32)
+    canvas.hu += lungs * (air - canvas.hu)
     return lungs
 
 
 def _fill_lungs(canvas: Canvas, inner: tuple[float, float], lungs: Array) -> None:
     rng = canvas.rng
     vessels, airways = [], []
-    for _ in range(int(rng.integers(4, 9))):
-        start = canvas.anywhere(-20.0)
-        vessels += grow_tree(
-            rng, start, random_direction(rng), float(rng.uniform(1.2, 4.5)), most=70
-        )
-        if rng.random() < 0.6:
-            airways += grow_tree(
-                rng,
-                canvas.anywhere(-10.0),
-                random_direction(rng),
-                float(rng.uniform(1.2, 5)),
-                thinnest=0.9,
-                most=25,
-            )
-    canvas.paint(canvas.tubes(vessels), float(rng.uniform(10, 300)), within=lungs)
+    for _ in range(int(rng.integers(10, 35))):
+        radius = float(np.exp(rng.uniform(np.log(0.5), np.log(4.0))))
+        way = random_direction(rng, 0.6)
+        vessels += grow_tree(rng, canvas.anywhere(-10.0), way, radius, thinnest=0.3, most=40)
+    for _ in range(int(rng.integers(2, 7))):
+        radius = float(np.exp(rng.uniform(np.log(0.9), np.log(5))))
+        way = random_direction(rng, 0.3)
+        airways += grow_tree(rng, canvas.anywhere(-10.0), way, radius, thinnest=0.7, most=30)
+    blood = float(rng.uniform(10, 300))
+    fine = fine_vessels(canvas) * lungs
+    canvas.hu += fine * (np.float32(blood) - canvas.hu)
+    canvas.paint(canvas.tubes(vessels), blood, within=lungs)
+    for _ in range(int(rng.integers(0, 6))):
+        size = float(np.exp(rng.uniform(np.log(1), np.log(8))))
+        nodule = canvas.blob(canvas.anywhere(), (size, size, size), rough=0.15 * size)
+        canvas.paint(nodule, float(rng.uniform(-700, 150)), within=lungs)
     tree, wall = canvas.tubes(airways), float(rng.uniform(0.5, 1.3))
     canvas.paint(tree, float(rng.uniform(-150, 50)), inset=-0.5 * wall, within=lungs)
     canvas.paint(tree, -1000 + float(rng.uniform(0, 60)), inset=0.5 * wall, within=lungs)
@@ -198,6 +203,7 @@ def _paint_organs(canvas: Canvas, inner: tuple[float, float], inside: Array) -> 
         )
         veins = canvas.mask(organ, 2.0) * inside
         canvas.add(canvas.tubes(branches), float(rng.uniform(10, 80)), within=veins)
+    muscle = muscle_texture(canvas)
     for side in (-1, 1):
         centre = (side * 0.42 * inner[0], 0.5 * inner[1], float(rng.normal(0, 20)))
         kidney = canvas.blob(centre, (26.0, 20.0, 50.0), angle=side * 0.6, rough=1.5)
@@ -213,7 +219,7 @@ def _paint_organs(canvas: Canvas, inner: tuple[float, float], inside: Array) -> 
             tilt=(side * 0.2, 0.0),
             rough=1.5,
         )
-        canvas.paint(psoas, muscle_texture(canvas), within=inside)
+        canvas.paint(psoas, muscle, within=inside)
 
 
 def _paint_bowel(canvas: Canvas, inner: tuple[float, float], inside: Array) -> None:
