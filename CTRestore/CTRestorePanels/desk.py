@@ -99,7 +99,7 @@ class Desk:
             return False
         restorer = getattr(first, "restorer", None)
         try:
-            wanted = restorer.spec.needs.packages if restorer is not None else packages
+            wanted = restorer.spec.needs.to_install() if restorer is not None else packages
             ensurePackages(list(wanted))
             self.session.start(makeTasks())
         except (CTRestoreError, EnvironmentProblem) as error:

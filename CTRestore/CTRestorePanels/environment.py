@@ -158,7 +158,7 @@ def describe() -> str:
         f"{platform.system()} {platform.machine()}",
     ]
     lines += [f"{name} {_version(name)}" for name in ("numpy", "scipy", "SimpleITK", "pydicom")]
-    optional = ["torch", "numba", "scikit-image", "PyWavelets"]
+    optional = ["onnxruntime", "torch", "numba", "scikit-image", "PyWavelets"]
     lines.append("; ".join(f"{name} {_version(name)}" for name in optional))
     lines.append(_("All work happens on this computer; nothing is sent anywhere."))
     return "\n".join(lines)

@@ -60,11 +60,24 @@ class Reference:
 
 @dataclass(frozen=True)
 class Needs:
-    """Inputs, packages and ranges without which a method cannot run."""
+    """Inputs, packages and ranges without which a method cannot run.
+
+    Parameters
+    ----------
+    required, optional
+        Roles of the inputs.
+    packages
+        Import names of Python packages that are all needed.
+    any_package
+        Import names of which one is enough; the first is what to install where there is none.
+    min_views
+        Fewest views of a reconstruction.
+    """
 
     required: tuple[Role, ...]
     optional: tuple[Role, ...] = ()
     packages: tuple[str, ...] = ()
+    any_package: tuple[str, ...] = ()
     min_views: int = 1
 
     def unmet(self, available: Mapping[str, Any] | set[Role], views: int | None = None) -> str:
@@ -77,11 +90,20 @@ class Needs:
         if lacking:
             return f"Needs {' and '.join(lacking)}."
         absent = [_PIP_NAMES.get(p, p) for p in self.packages if not _importable(p)]
+        if not any(_importable(p) for p in self.any_package) and self.any_package:
+            absent.append(" or ".join(_PIP_NAMES.get(p, p) for p in self.any_package))
         if absent:
             return f"Needs the Python package {' and '.join(absent)}, which is not installed."
         if views is not None and views < self.min_views:
             return f"Needs at least {self.min_views} views; this scan has {views}."
         return ""
+
+    def to_install(self) -> tuple[str, ...]:
+        """Return the import names of packages without which it cannot run here."""
+        absent = [p for p in self.packages if not _importable(p)]
+        if not any(_importable(p) for p in self.any_package):
+            absent += self.any_package[:1]
+        return tuple(absent)
 
 
 def _importable(package: str) -> bool:
@@ -118,6 +140,7 @@ class RestorerSpec:
                 "required": [r.value for r in self.needs.required],
                 "optional": [r.value for r in self.needs.optional],
                 "packages": list(self.needs.packages),
+                "any_package": list(self.needs.any_package),
                 "min_views": self.needs.min_views,
             },
             "references": [{"text": r.text, "doi": r.doi} for r in self.references],
