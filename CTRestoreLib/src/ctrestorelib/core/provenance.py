@@ -19,7 +19,7 @@ from ctrestorelib.core.errors import InputError
 from ctrestorelib.core.files import atomic_path
 
 FORMAT = "ctrestore-provenance"
-_PACKAGES = ("numpy", "scipy", "SimpleITK", "PyWavelets", "torch", "numba")
+_PACKAGES = ("numpy", "scipy", "SimpleITK", "PyWavelets", "torch", "onnxruntime", "numba")
 
 
 @dataclass(frozen=True)

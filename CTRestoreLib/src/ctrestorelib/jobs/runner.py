@@ -85,6 +85,7 @@ class RunningJob(ChildTask[JobResult]):
             seed=request.seed,
             strength=request.strength,
             options=options_of(request, self.budget),
+            weights_sha256=record["report"].get("weights_sha256", {}),
             warnings=(*request.notes, *self.warnings),
             report=record["report"],
             output_sha256=record["output_sha256"],
