@@ -68,6 +68,16 @@ def memory_from_vm_stat(text: str) -> int:
     return int(page[1]) * sum(int(found[1]) for found in pages if found)
 
 
+def cpu_flags() -> frozenset[str]:
+    """Return what the processor can do, by Linux' names; empty where the system does not tell."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return frozenset()
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
+    return frozenset(found[1].split()) if found else frozenset()
+
+
 def process_exists(pid: int) -> bool:
     """Return whether a process runs under this number; one that ended but is unburied does not."""
     if pid <= 0:
