@@ -1,0 +1,1 @@
+"""HorusEye training: extractor, noise bank, denoiser, co-refinement (torch inside modules)."""
