@@ -13,8 +13,8 @@ from torch.nn import functional
 
 DOWN = 16
 """Rows and columns of the input must be multiples of this."""
-CLIP = 8.0
-"""Local contrast, in noise units, above which the network sees no more difference."""
+KNEE = 4.0
+"""Local contrast, in noise units, above which the network sees differences ever more faintly."""
 _BLUR_CELL = 4  # pixels per cell of the coarse grid on which the local mean is taken
 
 
@@ -85,10 +85,11 @@ class ResidualUNet(nn.Module):
 
 
 def local_contrast(stack: torch.Tensor) -> torch.Tensor:
-    """Subtract the middle slice's local mean from all slices and limit what is left.
+    """Subtract the middle slice's local mean from all slices and compress what is left.
 
-    The mean is a tent of about 10 pixels' width, taken on cells of 4 x 4 pixels. ``tanh`` keeps
-    bone and metal edges within the network's range without a hard limit.
+    The mean is a tent of about 10 pixels' width, taken on cells of 4 x 4 pixels. ``asinh`` grows
+    like a logarithm: edges of bone and metal stay within the network's range, and the noise on them
+    stays visible.
     """
     middle = stack[:, stack.shape[1] // 2 :][:, :1]
     coarse = functional.avg_pool2d(middle, _BLUR_CELL)
@@ -96,7 +97,7 @@ def local_contrast(stack: torch.Tensor) -> torch.Tensor:
     mean = functional.interpolate(
         coarse, scale_factor=float(_BLUR_CELL), mode="bilinear", align_corners=False
     )
-    return CLIP * torch.tanh((stack - mean) / CLIP)
+    return KNEE * torch.asinh((stack - mean) / KNEE)
 
 
 def _pair(before: int, after: int) -> nn.Sequential:

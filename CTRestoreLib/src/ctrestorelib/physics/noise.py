@@ -38,8 +38,8 @@ from ctrestorelib.physics.parallel2d import (
 )
 from ctrestorelib.quality.noise import estimate_noise
 
-__all__ = ["insert_noise", "match_kernel", "slice_profile_correlation", "transmission_counts",
-           "transmission_noise"]  # fmt: skip
+__all__ = ["coarse_line_integrals", "insert_noise", "match_kernel", "moving_average",
+           "slice_profile_correlation", "transmission_counts", "transmission_noise"]  # fmt: skip
 
 ELECTRONIC_SD = 3.3
 """Electronic noise in counts, typical of clinical detectors."""
@@ -143,7 +143,7 @@ class _NoiseScan:
 
     def log_sd(self, slice_mu: Floats) -> Floats:
         """Return the standard deviation of the added log-domain noise, ``[view, bin]``."""
-        p = np.minimum(_coarse_line_integrals(slice_mu, self.fine).astype(np.float64), 30.0)
+        p = np.minimum(coarse_line_integrals(slice_mu, self.fine).astype(np.float64), 30.0)
         starved = np.exp(p) / self.i0
         quantum = (1.0 / self.dose - 1.0) * starved
         electronic = (1.0 / self.dose**2 - 1.0) * (self.electronic_sd * starved) ** 2
@@ -208,7 +208,7 @@ def insert_noise(
     """
     _check_insertion(volume_hu, dose_fraction)
     _check_source(i0 or 1.0, electronic_sd, dose_fraction)
-    weights = _moving_average(slice_correlation)
+    weights = moving_average(slice_correlation)
     kernel = kernel or match_kernel(volume_hu)
     dx, dy, _ = volume_hu.geometry.spacing_mm
     fine = ParallelScan(volume_hu.shape[1:], (dx, dy), views, min(dx, dy))
@@ -248,8 +248,12 @@ def _calibrate_i0(volume: Volume, fine: ParallelScan, kernel: Kernel, mu_water: 
     return float(1e5 * (np.median(spreads) / estimate.sigma) ** 2)
 
 
-def _coarse_line_integrals(slice_mu: Floats, fine: ParallelScan) -> Floats:
-    """Line integrals from a reduced slice, resampled to the fine scan's views and bins."""
+def coarse_line_integrals(slice_mu: Floats, fine: ParallelScan) -> Floats:
+    """Return line integrals ``[view, bin]`` of a slice in 1/mm, made at reduced resolution.
+
+    They serve noise levels, which vary slowly: the slice is reduced to at most 128 pixels, projected
+    into at most 90 views and resampled to the views and bins of ``fine``.
+    """
     factor = max(1, int(np.ceil(max(fine.shape) / _COARSE_PIXELS)))
     small, spacing = _reduce(slice_mu, factor), tuple(factor * s for s in fine.spacing_mm)
     views = min(_COARSE_VIEWS, fine.views)
@@ -281,8 +285,8 @@ def _white(rng: np.random.Generator, scan: ParallelScan) -> Floats:
     return rng.standard_normal((scan.views, scan.bins), dtype=np.float32)
 
 
-def _moving_average(correlation: Sequence[float]) -> NDArray[np.float32]:
-    """Weights over successive white slices whose sum has the wanted correlation, variance 1.
+def moving_average(correlation: Sequence[float]) -> NDArray[np.float32]:
+    """Return weights over successive white slices whose sum has the wanted correlation, variance 1.
 
     They are the last row of the Cholesky factor of the banded correlation matrix (Bauer's method).
     """
