@@ -14,6 +14,7 @@ from ctrestorelib.quality.rois import Rois, find_rois
 from ctrestorelib.quality.tissue import smooth_slices
 
 _RESAMPLES = 300
+_HIGH_PASS_PX = 2.0
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,10 @@ def slice_correlation(
     rois = find_rois(volume) if rois is None else rois
     if not len(rois) or volume.shape[0] < 2:
         return None
-    high = volume.values - smooth_slices(volume.values, 2.0)
     rng = np.random.default_rng(0)
     rho, intervals, used = [], [], 0
     for lag in range(1, lags + 1):
-        pairs = _products(high, rois, lag)
+        pairs = _products(volume.values, rois, lag)
         if len(pairs) < 6:
             break
         used = max(used, len(pairs))
@@ -93,13 +93,12 @@ def _meaning(rho: float) -> tuple[Verdict, str]:
     return Verdict.RED, told
 
 
-def _products(high: NDArray[np.float32], rois: Rois, lag: int) -> NDArray[np.float64]:
+def _products(values: NDArray[np.float32], rois: Rois, lag: int) -> NDArray[np.float64]:
     """Return the sums xx, yy, xy of every region that is homogeneous in both slices."""
-    inside = rois.corners_kji[:, 0] + lag < high.shape[0]
-    kept = Rois(rois.corners_kji[inside], rois.size, rois.tissue)
+    kept = rois.continuing(lag, values.shape[0])
     if not len(kept):
         return np.empty((0, 3))
-    a, b = kept.cut(high)[:, 2:-2, 2:-2], kept.cut(high, lag)[:, 2:-2, 2:-2]
+    a, b = (_high_passed(kept.cut(values, step))[:, 2:-2, 2:-2] for step in (0, lag))
     a = a - a.mean(axis=(1, 2), keepdims=True)
     b = b - b.mean(axis=(1, 2), keepdims=True)
     sums = np.stack([(a * a).sum((1, 2)), (b * b).sum((1, 2)), (a * b).sum((1, 2))], axis=1)
@@ -107,6 +106,10 @@ def _products(high: NDArray[np.float32], rois: Rois, lag: int) -> NDArray[np.flo
     same = (sums[:, 1] < 2 * sums[:, 0]) & (sums[:, 1] > 0)
     kept_sums: NDArray[np.float64] = sums[same]
     return kept_sums
+
+
+def _high_passed(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    return squares - smooth_slices(squares, _HIGH_PASS_PX)
 
 
 def _rho(sums: NDArray[np.float64]) -> float:

@@ -86,21 +86,21 @@ def noise_power_spectrum(
         return None
     dx, dy, _ = volume.geometry.spacing_mm
     each = roi_spectra(rois.cut(volume.values), dx, dy)
-    rings, middle = _rings(rois.size, dx, dy)
-    radial = np.stack([_radial(p, rings, len(middle)) for p in each])
+    index, middle = rings(rois.size, dx, dy)
+    radial = np.stack([ring_mean(p, index, len(middle)) for p in each])
     cell = 1.0 / (rois.size * dx) / (rois.size * dy)
     variances = each.sum(axis=(1, 2)) * cell
     picks = np.random.default_rng(0).integers(0, len(each), (_RESAMPLES, len(each)))
     power = radial.mean(axis=0)
-    means = [_mean_frequency(middle, radial[p].mean(axis=0)) for p in picks]
+    means = [mean_frequency(middle, radial[p].mean(axis=0)) for p in picks]
     return NoisePowerSpectrum(
         frequency_per_mm=middle,
         power=power,
         power_2d=each.mean(axis=0),
         variance=float(variances.mean()),
-        variance_interval=_interval(variances[picks].mean(axis=1)),
-        f_av_per_mm=_mean_frequency(middle, power),
-        f_av_interval=_interval(means),
+        variance_interval=interval(variances[picks].mean(axis=1)),
+        f_av_per_mm=mean_frequency(middle, power),
+        f_av_interval=interval(means),
         f_peak_per_mm=float(middle[np.argmax(power)]),
         rois=len(rois),
         size_px=rois.size,
@@ -165,27 +165,36 @@ def _judge_shift(coarse: Measure, after: NoisePowerSpectrum, before: NoisePowerS
     return coarse.judged(Verdict.GREEN, f"{told}: the texture is kept.")
 
 
-def _rings(size: int, dx: float, dy: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def rings(
+    size: int, dx: float, dy: float, *, corners: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the ring of each frequency of a DFT ``(size, size)``, and the middle of each ring.
+
+    Rings end where the coarser axis does, unless the corners beyond are wanted too; frequencies
+    outside all rings, and frequency 0, have the number of rings as index.
+    """
     u, v = np.fft.fftfreq(size, dx), np.fft.fftfreq(size, dy)
     radius = np.hypot(u[None, :], v[:, None])
     width = 1.0 / (size * max(dx, dy))
-    # Rings end where the coarser axis does: beyond, they would be corners only.
-    count = int(0.5 / max(dx, dy) / width)
+    count = int((radius.max() if corners else 0.5 / max(dx, dy)) / width)
     index = np.rint(radius / width).astype(np.int64) - 1
     index[(index < 0) | (index >= count)] = count
     return index, (np.arange(count, dtype=np.float64) + 1.0) * width
 
 
-def _radial(power: NDArray[np.float64], rings: NDArray[np.int64], count: int) -> Any:
+def ring_mean(power: NDArray[np.float64], rings: NDArray[np.int64], count: int) -> Any:
+    """Return the mean power in each of ``count`` rings."""
     total = np.bincount(rings.ravel(), power.ravel(), count + 1)
     return (total / np.maximum(np.bincount(rings.ravel(), minlength=count + 1), 1))[:count]
 
 
-def _mean_frequency(frequency: NDArray[np.float64], power: NDArray[np.float64]) -> float:
+def mean_frequency(frequency: NDArray[np.float64], power: NDArray[np.float64]) -> float:
+    """Return sum f P / sum P of a radial curve; 0 without power."""
     total = power.sum()
     return float((frequency * power).sum() / total) if total > 0 else 0.0
 
 
-def _interval(samples: Any) -> tuple[float, float]:
+def interval(samples: Any) -> tuple[float, float]:
+    """Return the range of the middle 95 % of the samples."""
     low, high = np.quantile(np.asarray(samples), (0.025, 0.975))
     return float(low), float(high)

@@ -46,6 +46,11 @@ class Rois:
             [values[k + step_k, j : j + n, i : i + n] for k, j, i in self.corners_kji]
         ).astype(np.float64)
 
+    def continuing(self, step_k: int, slices: int) -> Rois:
+        """Return the squares that have a slice ``step_k`` further on, of ``slices`` in all."""
+        inside = self.corners_kji[:, 0] + step_k < slices
+        return Rois(self.corners_kji[inside], self.size, self.tissue)
+
 
 def find_rois(volume: Volume, *, mask: NDArray[np.bool_] | None = None) -> Rois:
     """Return the homogeneous squares of a volume, the largest size of which there are enough.

@@ -36,6 +36,7 @@ _OTHER_TRUST = {"lung": 0.05, MATERIAL: 0.002, "bone": 0.002}
 _ROUNDS, _MARGIN = 4, 1.1
 _SMOOTH_MM = 7.0  # with the cells themselves about 15 mm across
 _FLOOR = 0.05
+_ALIKE = 0.85
 _ENOUGH = 0.1  # share of a cell that must be calm
 _CALM = 0.4  # windows this near the most frequent deviation hold noise and little else
 _QUANTILE = 0.35  # of the absolute rest: what anatomy adds is mostly above
@@ -145,6 +146,8 @@ def sigma_map(
     step = slice_step(volume)
     planes = _planes(volume.shape[0], step, cell[0])
     measured = [_measure(volume, int(k), step, mask) for k in planes]
+    if step and _repeating(measured):
+        step, measured = 0, [_alone(p) for p in measured]
     rows, columns = (_middles(volume.shape[a], cell[a]) for a in (1, 2))
     positions = (np.asarray(planes + 0.5 * step, dtype=np.float64), rows, columns)
     gap_mm = dz * float(np.median(np.diff(planes))) if len(planes) > 1 else cell_mm
@@ -186,6 +189,17 @@ def _measure(volume: Volume, k: int, step: int, mask: NDArray[np.bool_] | None) 
     other = second_difference(there)
     sd = _local_sd(here - there, windows.window)
     return _Plane(windows, np.abs(fine - other), sd, (fine, other))
+
+
+def _repeating(measured: Sequence[_Plane]) -> bool:
+    """Whether slices were made of others, so that their difference holds too little noise."""
+    alike = [_shared([p], [p.windows.any_flat()]) > _ALIKE for p in measured if p.windows.flat]
+    return bool(alike) and float(np.mean(alike)) > 0.25
+
+
+def _alone(plane: _Plane) -> _Plane:
+    fine = plane.pair[0] if plane.pair else plane.rest
+    return replace(plane, rest=np.abs(fine), sd=plane.windows.sd, pair=None)
 
 
 def _local_sd(values: Floats, window: int) -> Floats:
@@ -316,12 +330,17 @@ def _ratios(
 
 def _times(inside: Sequence[_Plane], calm: Sequence[NDArray[np.bool_]]) -> float:
     """Return how often ``sd`` holds the noise's variance: 2 (1 - correlation) for two slices."""
-    pairs = [(p.pair, c) for p, c in zip(inside, calm, strict=True) if p.pair is not None]
-    if not pairs:
+    if any(p.pair is None for p in inside):
         return 1.0
-    a, b = (np.concatenate([pair[n][c] for pair, c in pairs]).astype(float) for n in (0, 1))
-    shared = float(a @ b) / float(a @ a + b @ b)
-    return max(0.1, 2.0 * (1.0 - 2.0 * shared))
+    return 2.0 * (1.0 - min(_shared(inside, calm), _ALIKE))
+
+
+def _shared(planes: Sequence[_Plane], where: Sequence[NDArray[np.bool_]]) -> float:
+    """Return the correlation of the fine part of the two slices of each plane."""
+    pairs = [(p.pair, w) for p, w in zip(planes, where, strict=True) if p.pair is not None]
+    a, b = (np.concatenate([pair[n][w] for pair, w in pairs]).astype(float) for n in (0, 1))
+    power = float(a @ a + b @ b)
+    return 2.0 * float(a @ b) / power if power > 0 else 0.0
 
 
 class _Cells:
