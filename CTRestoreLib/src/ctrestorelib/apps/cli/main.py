@@ -19,6 +19,7 @@ _COMMANDS = {
     "denoise": "denoise:denoise",
     "simulate": "simulate:simulate",
     "reconstruct": "reconstruct:reconstruct",
+    "noise": "noise:noise",
     "measure": "measure:measure",
     "compare": "compare:compare",
     "replay": "replay:replay",
