@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -67,6 +68,7 @@ def join_team() -> Generator[Team, None, None]:
         yield Team(rank, size, device)
     finally:
         if ours:
+            gc.collect()  # a wrapped network that outlives its process group aborts at exit
             distributed.destroy_process_group()
 
 

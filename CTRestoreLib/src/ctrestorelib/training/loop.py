@@ -82,7 +82,10 @@ def train(
             network, loss, settings, device=team.device, call=team.wrap(network), rank=team.rank
         )
         say = (report or _to_stderr) if team.first else _nowhere
-        return _Loop(stepper, team, folder, validate, say).run(batches, stop)
+        try:
+            return _Loop(stepper, team, folder, validate, say).run(batches, stop)
+        finally:
+            stepper.release()
 
 
 class _Loop:

@@ -108,6 +108,10 @@ class Stepper:
         self.done += 1
         return {**figures, "learning_rate": rate}
 
+    def release(self) -> None:
+        """Let go of the distributed wrapper; no step can follow in a team."""
+        self._call = self.network
+
     def _seed(self) -> int:
         return hash((self.settings.seed, self.rank, self.done)) % 2**63  # integers: a fixed hash
 
