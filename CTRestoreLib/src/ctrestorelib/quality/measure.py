@@ -23,6 +23,7 @@ from ctrestorelib.quality.residual import ResidualStructure, residual_structure
 from ctrestorelib.quality.result import Measure, Verdict, worst
 from ctrestorelib.quality.rois import Rois, find_rois
 from ctrestorelib.quality.sharpness import sharpness_measures
+from ctrestorelib.quality.trabecular import trabecular_texture
 from ctrestorelib.quality.window import FIELD_WINDOW, Window
 
 
@@ -127,6 +128,7 @@ def measure(
         found += drift_measures(original, image, mask=inside)
         residual = residual_structure(original, image, mask=inside)
         found.append(residual.to_measure())
+        found.append(trabecular_texture(original, image, mask=inside).to_measure())
     nps = noise_power_spectrum(image, rois=rois)
     return MeasureReport(tuple(found), tuple(notes), nps, residual)
 
