@@ -35,6 +35,8 @@ class ComparePanel(Panel):
             self.ui.profileButton: self.onProfile,
             self.ui.statisticsButton: self.onStatistics,
             self.ui.qualityButton: self.onQuality,
+            self.ui.noiseButton: self.onNoise,
+            self.ui.noiseMapButton: lambda *_args: self.onNoise(withMap=True),
             self.ui.removedButton: self.onRemovedNoise,
             self.ui.differenceButton: self.onDifference,
             self.ui.mixButton: self.onMix,
@@ -59,6 +61,8 @@ class ComparePanel(Panel):
         for button in (self.ui.removedButton, self.ui.differenceButton, self.ui.mixButton,
                        self.ui.qualityButton):  # fmt: skip
             button.setEnabled(not problem)
+        for button in (self.ui.noiseButton, self.ui.noiseMapButton):
+            button.setEnabled(store.get("compare_a") is not None)
         self.ui.profileButton.setEnabled(not problem and store.get("compare_line") is not None)
         self.ui.statisticsButton.setEnabled(not problem and store.get("compare_roi") is not None)
         self._showVerdict()
@@ -169,6 +173,16 @@ class ComparePanel(Panel):
         self.desk.start(lambda: [self._judge], self._judge, packages=("skimage",))
         self.refreshRun()
 
+    def onNoise(self, *_args, withMap=False):
+        """Measure what noise the first volume has; its map becomes a volume on request."""
+        from ctrestorelib.mrml.tasks.noise import NoiseTask
+
+        if self._judging:
+            return
+        self._judge = NoiseTask(self.desk.context, self.desk.store, with_map=withMap)
+        self.desk.start(lambda: [self._judge], self._judge)
+        self.refreshRun()
+
     @property
     def _judging(self):
         session = self.desk.session
@@ -188,9 +202,11 @@ class ComparePanel(Panel):
         self.ui.qualityButton.setText(_("Judge the result"))
         self.ui.measureLabel.setText(judge.verdict or self.desk.session.sentence)
         if judge.verdict:
+            from ctrestorelib.mrml.actions.comparing import problem_of
             from ctrestorelib.mrml.comparison.tables import open_table
 
-            self._show(charts=True)
+            if not problem_of(self.desk.store):  # noise is told of a single volume too
+                self._show(charts=True)
             node = self.desk.context.node(self.desk.session.outcome.node_ids[-1])
             open_table(self.desk.context.scene, node)
 

@@ -16,6 +16,7 @@ from ctrestorelib.mrml.actions import comparing, measuring
 from ctrestorelib.mrml.comparison.tables import open_table
 from ctrestorelib.mrml.derived import blend_node, difference_node
 from ctrestorelib.mrml.scene import Node
+from ctrestorelib.mrml.tasks.noise import NoiseTask
 from ctrestorelib.mrml.tasks.quality import QualityTask
 
 SHOWN_FOR = ("compare_a", "compare_b", "compare_c", "compare_d", "compare_mode", "compare_plane",
@@ -29,12 +30,13 @@ class ComparePanel(Panel):
     title = "5. Compare"
     texts = ("problem", "measured")
     buttons = ("show", "bone", "soft", "lung", "auto", "profile", "statistics", "quality",
-               "line", "box", "background", "removed", "difference", "mix")  # fmt: skip
+               "noise", "noise_map", "line", "box", "background", "removed", "difference",
+               "mix")  # fmt: skip
 
     def setup(self) -> None:
         """Prepare the comparison; the views come later."""
         self._shown: tuple[Any, ...] | None = None
-        self._judge: QualityTask | None = None
+        self._judge: QualityTask | NoiseTask | None = None
         self._profile: Any = None
         self._table = ""
         self.show(open=False, table=rows_of(None), run={"running": False, "percent": 0})
@@ -82,8 +84,9 @@ class ComparePanel(Panel):
         box = "" if store.get("compare_roi") is not None else "Choose a box, or make one."
         none = "" if store.get("compare_a") is not None else problem
         both = dict.fromkeys(("removed", "difference", "mix"), problem)
-        windows = dict.fromkeys(("bone", "soft", "lung", "auto", "line", "box", "background"), none)
-        whys = {**both, **windows, "profile": problem or line, "statistics": problem or box,
+        one = ("bone", "soft", "lung", "auto", "line", "box", "background", "noise", "noise_map")
+        whys = {**both, **dict.fromkeys(one, none),
+                "profile": problem or line, "statistics": problem or box,
                 "show": "" if self.open else problem,
                 "quality": "" if self._judging else problem}  # fmt: skip
         self.show(problem=problem, open=self.open, **{f"why_{n}": w for n, w in whys.items()})
@@ -144,6 +147,13 @@ class ComparePanel(Panel):
                 self.button("quality", label, self._judge_result, "Measures, without a reference, "
                             "what the restoration did to noise and edges and whether it removed "
                             "structure.")  # fmt: skip
+            with html.Div(classes="pg-row"):
+                self.button("noise", "What noise does this scan have?", self._describe_noise,
+                            "Level, texture and what slices share, measured in the first "
+                            "volume.")  # fmt: skip
+                self.button("noise_map", "Noise map", lambda: self._describe_noise(with_map=True),
+                            "The same, and where the noise is how strong, as a new "
+                            "volume.")  # fmt: skip
             progress_bar("ui_compare.run", "Progress of the judging")
             self.line("measured", classes="pg-status", role="status")
             build_table("ui_compare.table", "Measured values")
@@ -230,6 +240,11 @@ class ComparePanel(Panel):
         self._judge = QualityTask(self.desk.context, self.desk.store)
         self.desk.enqueue([self._judge])
 
+    def _describe_noise(self, *, with_map: bool = False) -> None:
+        if not self._judging:
+            self._judge = NoiseTask(self.desk.context, self.desk.store, with_map=with_map)
+            self.desk.enqueue([self._judge])
+
     def _show_verdict(self) -> None:
         """Show the verdict once it is there, and its table."""
         judge, session = self._judge, self.desk.session
@@ -240,7 +255,8 @@ class ComparePanel(Panel):
         self.show(measured=judge.verdict or (own[-1].text if own else ""))
         if judge.verdict and own[-1].node_ids:
             self._table = own[-1].node_ids[-1]
-            self.desk.attempt(lambda: self._show(charts=True))
+            if not comparing.problem_of(self.desk.store):  # noise is told of a single volume too
+                self.desk.attempt(lambda: self._show(charts=True))
             open_table(self.desk.context.scene, self.desk.context.node(self._table))
 
     def _made(self, make: Callable[[Any, list[Node]], Node]) -> None:
