@@ -13,6 +13,7 @@ from ctrestorelib.core.volume import Volume
 from ctrestorelib.jobs.folder import read_request, write_result
 from ctrestorelib.jobs.identity import arrays_of, origin
 from ctrestorelib.jobs.request import JobRequest, Region
+from ctrestorelib.quality.cautions import cautions
 from ctrestorelib.quality.result import plain
 from ctrestorelib.restorer.blend import blend
 from ctrestorelib.restorer.plan import Budget
@@ -39,11 +40,21 @@ def execute(request: JobRequest, budget: Budget, job: Job) -> Estimate:
 def perform_restoration(request_path: Path, job: Job) -> None:
     """Run the restoration that a request file describes and write its result; the worker's part."""
     request, budget = read_request(request_path)
+    _caution(request, job)
     estimate = execute(request, budget, job)
     volume = estimate.volume
     made = origin(arrays_of(request.inputs), volume.values)
     report = plain(dict(estimate.report))
     write_result(request_path.parent, volume, estimate.uncertainty, report, made)
+
+
+def _caution(request: JobRequest, job: Job) -> None:
+    """Stamp what a person should know about the volume, once for every denoiser."""
+    volume = request.inputs.volume
+    if request.is_reconstruction or volume is None or request.strength == 0.0:
+        return
+    for caution in cautions(volume, request.facts):
+        job.warn(caution.code, caution.text)
 
 
 def _run(request: JobRequest, budget: Budget, job: Job) -> Estimate:

@@ -78,6 +78,7 @@ def write_request(folder: Path, request: JobRequest, budget: Budget) -> None:
             "output_unit": request.output_unit.value,
             "mu_water_per_mm": request.mu_water_per_mm,
             "seed": request.seed,
+            "facts": dict(request.facts),
             "budget": vars(budget),
             "inputs": _write_inputs(folder, request.inputs),
         }
@@ -103,6 +104,7 @@ def read_request(path: Path) -> tuple[JobRequest, Budget]:
         output_unit=Unit(record["output_unit"]),
         mu_water_per_mm=record["mu_water_per_mm"],
         seed=record["seed"],
+        facts=record["facts"],
     )
     return request, Budget(**record["budget"])
 

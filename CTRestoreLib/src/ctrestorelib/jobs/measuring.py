@@ -1,4 +1,8 @@
-"""Judging a restored volume without a reference, in a child process (layer: jobs)."""
+"""Judging a restored volume without a reference, in a child process (layer: jobs).
+
+A plain judgement measures the whole volume; the guard rails of a denoised one (``guards=True``)
+sample it and also look at bone texture, uncertainty and inserted marks.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,8 @@ from ctrestorelib.jobs.folder import (
     write_end,
     write_task,
 )
+from ctrestorelib.jobs.guarding import SAMPLED_SLICES, MethodUse, guard_report
+from ctrestorelib.quality.measure import MeasureReport
 from ctrestorelib.quality.pairs import check_pair
 from ctrestorelib.quality.result import Measure, Verdict
 from ctrestorelib.restorer.plan import BASE_BYTES, Budget, Plan, PlannedStage, require_fit
@@ -36,6 +42,10 @@ class QualityRequest:
         On one grid and in one unit.
     budget
         Memory and cores; measured at the start if None.
+    guards
+        Measure what guards a denoised volume; see :func:`guarding.guard_report`.
+    uncertainty, method
+        Of the result, where they are known; for the guard rails.
 
     Raises
     ------
@@ -46,13 +56,19 @@ class QualityRequest:
     restored: Volume
     original: Volume
     budget: Budget | None = None
+    guards: bool = False
+    uncertainty: Volume | None = None
+    method: MethodUse | None = None
 
     def __post_init__(self) -> None:
         check_pair(self.restored, self.original, what="the original")
 
     def plan(self) -> Plan:
         """Return what it will cost; raises :class:`DoesNotFit` if it does not fit."""
-        return plan_quality(self.original.geometry.voxels, self.budget or Budget.detect())
+        slices, rows, columns = self.original.shape
+        if self.guards:
+            slices = min(slices, SAMPLED_SLICES)
+        return plan_quality(slices * rows * columns, self.budget or Budget.detect())
 
 
 def plan_quality(voxels: int, budget: Budget) -> Plan:
@@ -87,8 +103,14 @@ class RunningMeasure(ChildTask[tuple[Measure, ...]]):
             record = {
                 "restored": save_volume(self.folder, "restored", self.request.restored),
                 "original": save_volume(self.folder, "original", self.request.original),
+                "guards": self.request.guards,
                 "seed": 0,
             }
+            if self.request.uncertainty is not None:
+                said = self.request.uncertainty
+                record["uncertainty"] = save_volume(self.folder, "uncertainty", said)
+            if self.request.method is not None:
+                record["method"] = self.request.method.to_json()
             write_task(self.folder, "measure", record)
 
 
@@ -99,10 +121,26 @@ def perform_measure(request_path: Path, job: Job) -> None:
     record = json.loads(request_path.read_text(encoding="utf-8"))
     folder = request_path.parent
     restored, original = (load_volume(folder, record[n]) for n in ("restored", "original"))
-    with job.stage("Measure noise, edges and removed structure", 1.0):
-        report = measure(restored, original=original)
+    if record["guards"]:
+        report = _guarded(folder, record, job)
+    else:
+        with job.stage("Measure noise, edges and removed structure", 1.0):
+            report = measure(restored, original=original)
     with full_disk_is_an_error():
         write_end(folder, {"measures": [m.to_json() for m in report.measures]})
+
+
+def _guarded(folder: Path, record: dict[str, Any], job: Job) -> MeasureReport:
+    restored, original = (load_volume(folder, record[n]) for n in ("restored", "original"))
+    said = record.get("uncertainty")
+    method = record.get("method")
+    return guard_report(
+        original,
+        restored,
+        uncertainty=None if said is None else load_volume(folder, said),
+        method=None if method is None else MethodUse(**method),
+        job=job,
+    )
 
 
 def measure_from_json(record: dict[str, Any]) -> Measure:

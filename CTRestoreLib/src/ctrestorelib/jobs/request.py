@@ -45,6 +45,8 @@ class JobRequest:
         DICOM identity of the input volume, for the provenance.
     notes
         What reading the input had to assume, as ``{"code", "text"}``; kept in the provenance.
+    facts
+        How the input was reconstructed, by DICOM keyword, where that is known: for warnings only.
 
     Raises
     ------
@@ -63,6 +65,7 @@ class JobRequest:
     budget: Budget | None = None
     sop_instance_uids: tuple[str, ...] = ()
     notes: tuple[dict[str, str], ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_strength(self.strength)

@@ -7,8 +7,12 @@ from typing import Any
 
 import click
 
-from ctrestorelib.apps.cli import files, options
+from ctrestorelib.apps.cli import files, guards, options
+from ctrestorelib.apps.cli.console import progress
 from ctrestorelib.core.errors import UsageError
+from ctrestorelib.core.job import Job
+from ctrestorelib.io.dicom_facts import reconstruction_facts
+from ctrestorelib.io.volumes import VolumeRead
 from ctrestorelib.jobs.request import JobRequest, Region
 from ctrestorelib.restorer.protocol import Inputs
 from ctrestorelib.restorer.spec import Kind
@@ -25,6 +29,11 @@ DEFAULT_METHOD = "nlm"
 @click.option("--roi", help="Only this box of voxels: i0:i1,j0:j1,k0:k1.")
 @click.option("--mask", type=options.path_type, help="Only where this volume is above 0.5.")
 @click.option("--dtype", default="float32", show_default=True, help="Stored type, such as int16.")
+@click.option(
+    "--report",
+    type=options.path_type,
+    help="Check the result and write the guard rails to this .json or .html file.",
+)
 @options.read_options
 @options.run_options
 def denoise(input_path: Path, output: Path, method: str, **given: Any) -> None:
@@ -32,6 +41,7 @@ def denoise(input_path: Path, output: Path, method: str, **given: Any) -> None:
     params = options.preset_params(method, given["preset"]) | options.given_params(given)
     options.require_kind(method, Kind.DENOISER, "reconstruct")
     options.check_output(output, [input_path, given["mask"]], overwrite=given["overwrite"])
+    guards.check_report(given["report"])
     quiet = given["quiet"] or given["as_json"]
     read = files.open_volume(input_path, quiet=quiet, **options.reading(given))
     request = JobRequest(
@@ -46,8 +56,23 @@ def denoise(input_path: Path, output: Path, method: str, **given: Any) -> None:
         budget=options.budget_from(given["threads"], given["memory_gb"]),
         sop_instance_uids=read.sop_instance_uids,
         notes=files.as_records(read.notes),
+        facts=facts_of(input_path, read),
     )
-    files.run_and_save(request, output, dtype=given["dtype"], quiet=quiet, as_json=given["as_json"])
+    result = files.run_and_save(
+        request, output, dtype=given["dtype"], quiet=quiet, as_json=given["as_json"]
+    )
+    if given["report"] is not None:
+        with progress("Check the result", quiet=quiet) as show:
+            told = guards.write_report(
+                read.volume, result, given["report"], request.budget, Job(show)
+            )
+        if not quiet:
+            click.echo(f"{told} See {given['report']}.")
+
+
+def facts_of(path: Path, read: VolumeRead) -> dict[str, str]:
+    """Return what a DICOM input says about its reconstruction; empty for other formats."""
+    return reconstruction_facts(path, read.sop_instance_uids) if read.format == "dicom" else {}
 
 
 def parse_region(text: str | None) -> Region | None:

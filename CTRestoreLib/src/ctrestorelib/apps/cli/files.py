@@ -19,7 +19,7 @@ from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.io.notes import Note
 from ctrestorelib.io.volumes import VolumeRead, read_volume, write_volume
 from ctrestorelib.jobs.request import JobRequest
-from ctrestorelib.jobs.runner import run_job
+from ctrestorelib.jobs.runner import JobResult, run_job
 
 
 def open_volume(
@@ -100,8 +100,8 @@ def sidecar_of(output: Path) -> Path:
 
 def run_and_save(
     request: JobRequest, output: Path, *, dtype: str, quiet: bool, as_json: bool
-) -> None:
-    """Run a request with progress, write result and provenance, and say so."""
+) -> JobResult:
+    """Run a request with progress, write result and provenance, say so, and return the result."""
     require_writable(output, _result_grid(request), dtype)
     if not quiet:
         say(request.plan().sentence())
@@ -112,6 +112,7 @@ def run_and_save(
         echo_json(saved)
     else:
         click.echo(f"Wrote {output} and {saved['sidecar']} in {result.provenance.seconds:.1f} s.")
+    return result
 
 
 def require_writable(output: Path, grid: VolumeGeometry, dtype: str) -> None:
