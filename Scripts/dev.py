@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +46,11 @@ SYSTEM_PACKAGES = {
     "/usr/share/orthanc/plugins/libOrthancDicomWeb.so": "orthanc-dicomweb",
 }
 """Command, library or file -> Debian package that brings it; its tests skip where it is absent."""
+TEST_RUN = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0",
+            "-q"]  # fmt: skip
+"""Two workers, whole files, in the order that ``Testing/conftest.py`` gives: long files first."""
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Both workers keep their cores busy; more threads only wait for each other."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,7 +77,8 @@ def setup(_rest: list[str] | None = None) -> int:
         venv.create(VENV, with_pip=True)
     environment = {**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS)}
     target = f"{PROJECT}[{EXTRAS}]"
-    install = ["install", "--quiet", "--disable-pip-version-check", "-e", target]
+    # Python compiles what is imported; to compile all of it beforehand takes more than a minute.
+    install = ["install", "--quiet", "--disable-pip-version-check", "--no-compile", "-e", target]
     command = [PYTHON, "-m", "pip", *install]
     code = subprocess.call([str(c) for c in command], env=environment, cwd=ROOT)
     if code == 0:
@@ -129,48 +136,45 @@ def app(rest: list[str]) -> int:
 
 def lint(rest: list[str] | None = None) -> int:
     """Check style, types and layers."""
-    checks = [
-        [PYTHON, "-m", "ruff", "check", *SOURCES, *(rest or [])],
+    return setup() or max(_run(check) for check in _checks(rest or []))
+
+
+def _checks(rest: list[str]) -> list[list[object]]:
+    return [
+        [PYTHON, "-m", "ruff", "check", *SOURCES, *rest],
         [PYTHON, "-m", "ruff", "format", "--check", *SOURCES],
         [PYTHON, "-m", "mypy"],
         [BIN / "lint-imports"],
     ]
-    return setup() or max(_run(check) for check in checks)
 
 
 def test(rest: list[str]) -> int:
     """Check style, types, layers, and run all tests (arguments go to pytest)."""
-    code = setup()
-    if code:
-        return code
-    system_packages()
-    failed = lint()
-    tests = _run(
-        [
-            PYTHON,
-            "-m",
-            "pytest",
-            "-n",
-            "2",
-            "--dist",
-            "loadfile",
-            "--max-worker-restart",
-            "0",
-            "-q",
-            *rest,
-        ]
-    )
+    with ThreadPoolExecutor(1) as beside:
+        system = beside.submit(system_packages)
+        code = setup()
+        system.result()
+        if code:
+            return code
+        checks = beside.submit(lambda: [_heard(check) for check in _checks([])])
+        tests = _run([PYTHON, "-m", "pytest", *TEST_RUN, *rest], {**os.environ, **ONE_THREAD})
+    failed = 0
+    for check, done in zip(_checks([]), checks.result(), strict=True):
+        print(f"\n{' '.join(map(str, check[1:3]))}\n{done.stdout}", end="")
+        failed = max(failed, done.returncode)
     return failed or tests
 
 
 def bench(rest: list[str]) -> int:
     """Run one benchmark (its name) or list them."""
     folder = ROOT / "Testing" / "benchmark"
-    names = sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
-    if not rest or rest[0] not in names:
-        print("Benchmarks: " + ", ".join(names) + "\nRun: python3 Scripts/dev.py bench NAME")
+    scripts = {p.stem: p for p in folder.glob("*.py") if not p.stem.startswith("_")}
+    scripts |= {p.parent.name: p.parent for p in folder.glob("*/__main__.py")}
+    if not rest or rest[0] not in scripts:
+        names = ", ".join(sorted(scripts))
+        print(f"Benchmarks: {names}\nRun: python3 Scripts/dev.py bench NAME")
         return 0 if not rest else 2
-    return setup() or _run([PYTHON, folder / f"{rest[0]}.py", *rest[1:]])
+    return setup() or _run([PYTHON, scripts[rest[0]], *rest[1:]])
 
 
 def docs(rest: list[str]) -> int:
@@ -184,9 +188,16 @@ def pictures(rest: list[str]) -> int:
     return setup() or max(_run([PYTHON, script, *rest]) for script in scripts)
 
 
-def _run(command: list[object]) -> int:
+def _run(command: list[object], environment: dict[str, str] | None = None) -> int:
     sys.stdout.flush()
-    return subprocess.call([str(c) for c in command], cwd=ROOT)
+    return subprocess.call([str(c) for c in command], cwd=ROOT, env=environment)
+
+
+def _heard(command: list[object]) -> subprocess.CompletedProcess[str]:
+    """Run a command and keep what it says for later."""
+    words = [str(c) for c in command]
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.run(words, cwd=ROOT, text=True, check=False, **both)
 
 
 COMMANDS = {

@@ -1,0 +1,69 @@
+"""One picture per case: what every stage made of its middle and of its worst slice.
+
+Pictures of patients are written to the results folder only, never into the repository.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from ctrestorelib.apps.pictures import Grey
+from denoise.cases import Case
+
+Floats = NDArray[np.float32]
+DIFFERENCE = 5
+_TEXT = 14
+_SMALLEST = 220
+
+
+def worst_slice(case: Case, values: Floats) -> int:
+    """Return the slice with the largest error inside the body."""
+    error = np.where(case.body, (values - case.reference.values) ** 2, 0.0)
+    inside = np.maximum(case.body.sum(axis=(1, 2)), 1)
+    return int(np.argmax(error.sum(axis=(1, 2)) / inside))
+
+
+def sheet(case: Case, shown: dict[str, Floats], main: str, path: Path) -> None:
+    """Write the picture of a case.
+
+    Parameters
+    ----------
+    shown
+        Volumes by caption, in order; among them ``main``, whose errors and removed noise are shown.
+    main
+        Caption of the volume that the worst slice is chosen by.
+    """
+    window = Grey(*_contrast(case))
+    reference, noisy, restored = case.reference.values, case.noisy.values, shown[main]
+    half = (window.high - window.low) / 2
+    differences = {
+        f"{main}: error x {DIFFERENCE}": (DIFFERENCE * (restored - reference), half),
+        f"{main}: removed noise": (noisy - restored, half),
+        "true noise": (noisy - reference, half),
+    }
+    rows = []
+    for k in (case.reference.shape[0] // 2, worst_slice(case, restored)):
+        tiles = [_tile(window.apply(v[k]), name) for name, v in shown.items()]
+        tiles += [_tile(Grey(-h, h).apply(v[k]), name) for name, (v, h) in differences.items()]
+        rows.append(np.concatenate(tiles, axis=1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(rows, axis=0)).save(path)
+
+
+def _contrast(case: Case) -> tuple[float, float]:
+    """Return the display window: that of the scores, or a wider one where it is very narrow."""
+    low, high = case.region.window
+    return (low, high) if high - low >= 200 else (low - 60, high + 60)
+
+
+def _tile(grey: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
+    times = max(1, -(-_SMALLEST // max(grey.shape)))
+    large = np.kron(grey, np.ones((times, times), np.uint8))
+    canvas = Image.new("L", (large.shape[1] + 2, large.shape[0] + _TEXT + 2), 0)
+    canvas.paste(Image.fromarray(large), (0, _TEXT))
+    ImageDraw.Draw(canvas).text((2, 1), caption, fill=255)
+    return np.asarray(canvas)
