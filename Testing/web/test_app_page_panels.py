@@ -367,6 +367,17 @@ def test_a_result_becomes_a_dicom_series_in_one_archive(knee):
     assert "exports" not in knee.ask("store.get('dicom_folder')")
 
 
+def test_the_noise_of_one_volume_is_told_and_mapped(knee):
+    knee.do("desk.change({'compare_a': store.get('input_volume')})")
+    knee.until("not state.ui_compare['why_noise']")
+    knee.press("compare", "noise_map")
+    knee.until("'slices' in state.ui_compare['measured'] and not desk.busy", 90)
+    rows = knee.until("state.ui_compare['table']['rows']")
+    assert any(row[0] == "Sharpness of the kernel" for row in rows)
+    name = "store.get('input_volume').GetName() + ' noise map'"
+    assert knee.ask(f"desk.context.scene.GetFirstNodeByName({name}) is not None")
+
+
 def test_a_result_is_judged_beside_other_work(knee):
     knee.press("denoise", "apply")
     knee.until("not desk.busy and not state.ui_compare['why_quality']")
