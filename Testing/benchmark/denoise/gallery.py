@@ -40,10 +40,11 @@ def sheet(case: Case, shown: dict[str, Floats], main: str, path: Path) -> None:
     window = Grey(*_contrast(case))
     reference, noisy, restored = case.reference.values, case.noisy.values, shown[main]
     half = (window.high - window.low) / 2
+    grain = max(4.0 * float((noisy - reference)[case.body].std()), 1e-3)
     differences = {
         f"{main}: error x {DIFFERENCE}": (DIFFERENCE * (restored - reference), half),
-        f"{main}: removed noise": (noisy - restored, half),
-        "true noise": (noisy - reference, half),
+        f"{main}: removed noise": (noisy - restored, grain),
+        "true noise": (noisy - reference, grain),
     }
     rows = []
     for k in (case.reference.shape[0] // 2, worst_slice(case, restored)):
