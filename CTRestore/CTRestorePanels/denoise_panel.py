@@ -4,6 +4,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from CTRestorePanels.guard_rows import GuardRows
 from CTRestorePanels.method_choice import MethodChoice
 from CTRestorePanels.panel import Panel
 from CTRestorePanels.run_row import RunRow
@@ -24,6 +25,7 @@ class DenoisePanel(Panel):
         self._newTask = lambda volume=None: DenoiseTask(self.desk.context, self.desk.store, volume)
         self.choice = MethodChoice(self.desk, self.ui, "denoiser", lambda: {Role.VOLUME, Role.MASK})
         self.run = RunRow(self.desk, self.ui, self._newTask, self._tasks)
+        self.guards = GuardRows(self.desk, self.ui)
         self.ui.segmentCombo.setToolTip(_("The result equals the original outside this segment."))
         self.ui.segmentCombo.connect("currentIndexChanged(int)", self._onSegment)
 
@@ -34,10 +36,12 @@ class DenoisePanel(Panel):
         self._refreshSegments()
         self._refreshBatch()
         self.run.refresh()
+        self.guards.refresh()
 
     def refreshRun(self):
         """Show progress."""
         self.run.refresh()
+        self.guards.refresh()
 
     def _tasks(self):
         return [self._newTask()] + [self._newTask(node) for node in self.batch()]

@@ -110,6 +110,11 @@ class Desk:
         self.refreshLater()
         return True
 
+    def watch(self):
+        """Poll while something runs or is checked."""
+        if self.session is not None and self.session.watching and not self._timer.isActive():
+            self._timer.start()
+
     def refreshLater(self):
         """Refresh once when the present event is over; many calls are one refresh."""
         if not self._refreshPending and not self._closed:
@@ -126,7 +131,7 @@ class Desk:
 
     def _tick(self):
         self.session.poll()
-        if self.session.busy:
+        if self.session.watching:
             self._refreshRun()
         else:
             self._timer.stop()

@@ -17,6 +17,7 @@ from typing import Any
 import slicer
 
 from ctrestorelib.core.errors import Cancelled, CTRestoreError, UsageError
+from ctrestorelib.mrml.guarding import GuardRails
 from ctrestorelib.mrml.outcome import Outcome, State, duration_text
 from ctrestorelib.mrml.scene import SceneContext
 from ctrestorelib.mrml.snapshots import Snapshot
@@ -47,6 +48,7 @@ class Session:
         self.log: list[str] = []
         self.history: list[str] = []
         self.waiting: list[Task] = []
+        self.guards = GuardRails(context, self.on_change)
         self.outcomes: list[Outcome] = []
         self._queue: list[Task] = []
         self._total = 0
@@ -59,6 +61,11 @@ class Session:
     def busy(self) -> bool:
         """Whether a run is under way."""
         return self.state is not State.IDLE
+
+    @property
+    def watching(self) -> bool:
+        """Whether the host must go on polling: a run, or a check beside it, is under way."""
+        return self.busy or self.guards.busy
 
     @property
     def task(self) -> Task | None:
@@ -155,6 +162,7 @@ class Session:
 
     def poll(self) -> None:
         """Look at the child: take its events, and its result once it ended. Never waits."""
+        self.guards.poll()
         if self._child is None:
             return
         for event in self._child.poll():
@@ -174,6 +182,7 @@ class Session:
 
     def close(self) -> None:
         """Stop everything and let the scene go; the session cannot be used afterwards."""
+        self.guards.forget()
         self._abandon()
         self.context.scene.RemoveObserver(self._tag)
 
@@ -248,6 +257,9 @@ class Session:
         names = ", ".join(node.GetName() for node in nodes)
         self.outcome.node_ids += [node.GetID() for node in nodes]
         self.history += [node.GetID() for node in nodes]
+        source = getattr(self._task, "guarded_source", None)
+        if source is not None and nodes:
+            self.guards.add(source, nodes[0])
         warned = len(child.warnings)
         notes = f" {warned} {'note' if warned == 1 else 'notes'} in the log." if warned else ""
         made = names or getattr(self._task, "said", "")
@@ -275,6 +287,7 @@ class Session:
     def _scene_closes(self) -> None:
         self.history.clear()
         self.outcomes.clear()
+        self.guards.forget()
         if self.busy:
             self._abandon()
             self.outcome = Outcome("The scene was closed; the run was stopped.", failed=True)

@@ -119,6 +119,13 @@ class PanelSettings:
     denoise_mask_segment: Annotated[
         str, Param("Segment", "The result equals the original outside this segment.")
     ] = ""
+    denoise_guards: Annotated[
+        bool,
+        Param("Check the result",
+              "Measures, in the background, whether noise or anatomy was removed: HU values, "
+              "noise texture, edges, small marks, bone texture. About a minute for a large volume; "
+              "you can go on working."),
+    ] = True  # fmt: skip
     reconstruct_method: Annotated[
         str, Param("Method", "Which reconstructor runs. Greyed entries say what they lack.")
     ] = ""

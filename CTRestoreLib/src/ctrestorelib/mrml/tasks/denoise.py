@@ -61,6 +61,11 @@ class DenoiseTask:
         name = self.source.GetName() if self.source is not None else ""
         return f"{self.restorer.spec.title}: {name}"
 
+    @property
+    def guarded_source(self) -> Node | None:
+        """The volume against which the result is checked; None where no check is wished."""
+        return self.context.node(self._source_id) if self.store.get("denoise_guards") else None
+
     def problems(self) -> list[str]:
         """Return why it cannot start."""
         if self.source is None:

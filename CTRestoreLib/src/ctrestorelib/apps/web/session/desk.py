@@ -168,16 +168,20 @@ class Desk:
         self._wake()
         self.refresh_later()
 
+    def watch(self) -> None:
+        """Poll while something runs or is checked."""
+        self._wake()
+
     def _wake(self) -> None:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        if self.session.busy and (self._polling is None or self._polling.done()):
+        if self.session.watching and (self._polling is None or self._polling.done()):
             self._polling = loop.create_task(self._poll())
 
     async def _poll(self) -> None:
-        while self.session.busy:
+        while self.session.watching:
             self.attempt(self.session.poll)
             with self.state:
                 for panel in self.panels:

@@ -10,6 +10,7 @@ from trame.widgets import vuetify3 as v3
 
 from ctrestorelib.apps.web.session.forms import LOOK, field, slider
 from ctrestorelib.apps.web.session.marks import new_box, segments_of
+from ctrestorelib.apps.web.session.panels.guard_rows import GuardRows
 from ctrestorelib.apps.web.session.panels.method_choice import MethodChoice, is_preset
 from ctrestorelib.apps.web.session.panels.panel import Panel
 from ctrestorelib.apps.web.session.panels.run_row import RunRow
@@ -24,14 +25,15 @@ class DenoisePanel(Panel):
 
     key = "denoise"
     title = "2. Remove noise (denoising)"
-    texts = RunRow.texts
-    buttons = (*RunRow.buttons, "save", "save_preset", "not_save", "box")
+    texts = (*RunRow.texts, *GuardRows.texts)
+    buttons = (*RunRow.buttons, *GuardRows.buttons, "save", "save_preset", "not_save", "box")
 
     def setup(self) -> None:
         """Make the rows that the panels share."""
         self.show(segments=[], others=[], batch=[])
         self.choice = MethodChoice(self, Kind.DENOISER, lambda: {Role.VOLUME, Role.MASK})
         self.run = RunRow(self, self._task, self._tasks)
+        self.guards = GuardRows(self)
 
     def build(self) -> None:
         """Draw the panel."""
@@ -64,7 +66,10 @@ class DenoisePanel(Panel):
                 hint="Tick further volumes to denoise them one after the other with the same "
                 "settings.", **LOOK,
             )  # fmt: skip
+            field(self.setting("denoise_guards"), "Check the result")
+        self.guards.build_cautions()
         self.run.build()
+        self.guards.build_lights()
 
     def refresh(self) -> None:
         """Show settings, further volumes and what Apply would do."""
@@ -81,10 +86,12 @@ class DenoisePanel(Panel):
             why_box="" if chosen is not None else "Choose a volume first.",
         )
         self.run.refresh()
+        self.guards.refresh()
 
     def refresh_run(self) -> None:
         """Show progress."""
         self.run.refresh_run()
+        self.guards.refresh()
 
     def take_preset(self, path: Path) -> bool:
         """Take a preset file of this panel; return whether it was one."""
