@@ -17,6 +17,30 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("CTRESTORE_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
+LONG_FILES = (
+    "web/test_app_story.py",
+    "slicer/test_module_story.py",
+    "contract/test_bundled_packages.py",
+    "contract/test_replay.py",
+    "slicer/test_module_sections.py",
+    "slicer/test_module_panels.py",
+    "dicom/test_pacs_orthanc.py",
+    "dicom/test_pacs_faults.py",
+    "contract/test_restorers.py",
+)
+"""Each takes half a minute or more: started last, one would run while the other core waits."""
+
+
+def pytest_collection_modifyitems(items):
+    """Put the long files first; workers take whole files in this order."""
+
+    def place(item) -> int:
+        name = item.path.relative_to(REPOSITORY / "Testing").as_posix()
+        return LONG_FILES.index(name) if name in LONG_FILES else len(LONG_FILES)
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def data_file():
     """Return a function from file name to path; it skips the test where the file is absent."""
