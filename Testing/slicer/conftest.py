@@ -44,6 +44,25 @@ def slicer_app():
     return app
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_knee_of_a_kind():
+    """Compute each synthetic knee once a run; many tests begin with the same one."""
+    from ctrestorelib.mrml import samples
+
+    made, compute = {}, samples.knee_phantom
+
+    def knee_phantom(grid, *, seed=0):
+        key = (grid.shape, grid.ijk_to_lps.tobytes(), seed)
+        if key not in made:
+            made[key] = compute(grid, seed=seed)
+            made[key].values.setflags(write=False)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samples, "knee_phantom", knee_phantom)
+        yield
+
+
 @pytest.fixture
 def context(slicer_app):
     """Return an empty scene with its logics."""

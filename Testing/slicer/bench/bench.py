@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import importlib.util
+import os
 import sys
 import time
 from pathlib import Path
@@ -238,8 +239,9 @@ def _import(path):
 
 def _forget(folder):
     """Drop the modules below a folder, so that the next load reads the files again."""
+    inside = f"{folder}{os.sep}"
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file and folder in Path(file).resolve().parents:
+        if file and os.path.abspath(file).startswith(inside):  # noqa: PTH100 - of thousands
             del sys.modules[name]
             pythonqt.forget(name)

@@ -22,6 +22,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 from ctrestorelib.core.errors import UsageError
@@ -127,6 +128,7 @@ class ParamField:
         return out | {key: value for key, value in extra.items() if value is not None}
 
 
+@cache  # the panels ask at every change, and annotations are slow to read
 def fields_of(params_type: type) -> tuple[ParamField, ...]:
     """Return the declared parameters of a params dataclass, in order."""
     hints = typing.get_type_hints(params_type, include_extras=True)
