@@ -62,7 +62,7 @@ def projections() -> ProjectionSet:
     return small_scan()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def inputs_for(volume, projections):
     """Return a function from a method to inputs that it can run on."""
 
