@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba  # noqa: TID253 - this module is imported inside functions only
+import numpy as np
 from numpy.typing import NDArray
 
+from ctrestorelib.physics.compiled import compiled
 
-@numba.njit(nogil=True, fastmath=False, cache=True)  # type: ignore[untyped-decorator,unused-ignore]
+
+@compiled
 def backproject_slice(
     filtered: NDArray[Any],
     cosines: NDArray[Any],
@@ -21,14 +23,36 @@ def backproject_slice(
     rows, cols = out.shape
     bins = filtered.shape[1]
     for view in range(filtered.shape[0]):
+        readings = filtered[view]
         du = cosines[view] * steps[0]
         for j in range(rows):
             y = (j - 0.5 * (rows - 1)) * steps[1]
             start = y * sines[view] - 0.5 * (cols - 1) * du + 0.5 * (bins - 1)
-            for i in range(cols):
-                u = start + i * du
-                low = math.floor(u)
-                if 0 <= low < bins - 1:
-                    t = u - low
-                    left = filtered[view, low]
-                    out[j, i] += left + t * (filtered[view, low + 1] - left)
+            end = start + (cols - 1) * du
+            if min(start, end) >= 0 and max(start, end) < bins - 1:
+                _add_row(readings, start, du, out[j])
+            else:
+                _add_clipped_row(readings, start, du, out[j])
+
+
+@compiled
+def _add_row(readings: NDArray[Any], start: float, du: float, out: NDArray[Any]) -> None:
+    """Add a row whose every voxel falls on the detector, which has no branch in its loop."""
+    for i in range(out.shape[0]):
+        u = start + i * du
+        low = np.uint32(u)  # unsigned: no look whether an index counts from the end
+        t = np.float32(u - low)
+        left = readings[low]
+        out[i] += left + t * (readings[low + np.uint32(1)] - left)
+
+
+@compiled
+def _add_clipped_row(readings: NDArray[Any], start: float, du: float, out: NDArray[Any]) -> None:
+    """Add a row of which some voxels fall beside the detector."""
+    for i in range(out.shape[0]):
+        u = start + i * du
+        low = math.floor(u)
+        if 0 <= low < readings.shape[0] - 1:
+            t = np.float32(u - low)
+            left = readings[low]
+            out[i] += left + t * (readings[low + 1] - left)

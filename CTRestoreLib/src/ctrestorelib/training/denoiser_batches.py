@@ -14,11 +14,14 @@ from scipy.ndimage import zoom
 
 from ctrestorelib.core.errors import InputError
 from ctrestorelib.training.denoiser_items import STORED_PER_HU, STORED_PER_UNIT
+from ctrestorelib.training.textures import share, texture
 
 Floats = NDArray[np.float32]
 
 _HELD_OUT_EVERY = 20  # every twentieth item is kept for validation during training
 _HALO = 2
+_TEXTURE_SEED = 11
+_TEXTURE_SHAPE = (12, 160, 160)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,12 @@ class BatchSettings:
         How many times the noise left in a real volume the added noise is at least.
     level_error
         Relative error of the noise level that the network must live with.
+    textures
+        How many random structures are held ready (:mod:`ctrestorelib.training.textures`).
+    texture_share
+        Share of procedural patches, and half as much of real ones, that get one.
+    texture_range
+        Its strength as a multiple of the noise level; drawn evenly in the logarithm.
     """
 
     size: int = 16
@@ -59,6 +68,9 @@ class BatchSettings:
     sigma_range: tuple[float, float] = (3.0, 150.0)
     cleaner_by: float = 3.0
     level_error: float = 0.12
+    textures: int = 60
+    texture_share: float = 0.7
+    texture_range: tuple[float, float] = (0.15, 3.0)
 
 
 class DenoiserBatches:
@@ -81,6 +93,8 @@ class DenoiserBatches:
             message = f"The folder {folder.name!r} holds no training items."
             raise InputError(message, hint="Make them first with make_items.")
         sizes = np.array([i.clean.size for i in self.real], dtype=float)
+        drawn = np.random.default_rng(_TEXTURE_SEED)
+        self.textures = [texture(drawn, _TEXTURE_SHAPE) for _ in range(self.settings.textures)]
         self._weights = np.sqrt(sizes) / np.sqrt(sizes).sum() if len(sizes) else sizes
 
     def __call__(self, step: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
@@ -111,6 +125,7 @@ class DenoiserBatches:
         gain = 1.0 if item.is_hu else float(rng.uniform(0.3, 1.5))
         clean = _cut(item.clean, far, window, p) * np.float32(gain / STORED_PER_HU)
         sigma = _sigma(rng, item.sigma * gain, settings)
+        clean = self._structured(rng, item, clean, sigma)
         noise = _cut(item.noise[which], near, window, p) * np.float32(sigma / STORED_PER_UNIT)
         level = _cut(item.level[which], [middle], window, p) * np.float32(sigma / STORED_PER_UNIT)
         level = np.hypot(level, np.float32(item.sigma * gain))
@@ -125,6 +140,25 @@ class DenoiserBatches:
         out = {"stack": noisy / known, "context": context, "target": noise[_HALO][None] / known}
         turn = int(rng.integers(8))
         return {n: _turned(np.asarray(a, dtype=np.float32), turn) for n, a in out.items()}
+
+    def _structured(
+        self, rng: np.random.Generator, item: Item, clean: Floats, sigma: float
+    ) -> Floats:
+        """Add fine structure to some patches."""
+        settings = self.settings
+        chance = settings.texture_share * (0.5 if item.real else 1.0)
+        if not self.textures or rng.random() >= chance:
+            return clean
+        chosen = self.textures[int(rng.integers(len(self.textures)))]
+        low, high = settings.texture_range
+        strength = sigma * float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        k, j, i = (
+            int(rng.integers(max(1, n - m + 1)))
+            for n, m in zip(chosen.shape, clean.shape, strict=True)
+        )
+        n, p = clean.shape[:2]
+        cut = chosen[k : k + n, j : j + p, i : i + p]
+        return clean + np.float32(strength) * share(rng, clean, is_hu=item.is_hu) * cut
 
 
 def load_items(folder: Path) -> list[Item]:

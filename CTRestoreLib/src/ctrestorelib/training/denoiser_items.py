@@ -35,7 +35,7 @@ STORED_PER_HU = 8.0
 STORED_PER_UNIT = 2048.0
 """Stored values per unit of noise and of its level: up to 16 in steps of a two-thousandth."""
 _LOW_NOISE_HU = 9.0  # a scan with less noise than this is also used without binning
-_SMALLEST = 64  # rows and columns an item needs at least; smaller patches are mirrored
+_SMALLEST = 56  # rows and columns an item needs at least; smaller patches are mirrored
 _ANATOMY_SHAPE = (12, 192, 192)
 
 
@@ -65,8 +65,8 @@ class ItemTask:
 
 
 def item_tasks(files: Sequence[Path], anatomies: int, seed: int) -> list[ItemTask]:
-    """Return the tasks for all volumes at one and two times their size, and ``anatomies`` more."""
-    real = [(path, factor) for path in files for factor in (1, 2)]
+    """Return the tasks for all volumes, binned by 1, 2 and 3, and ``anatomies`` more."""
+    real = [(path, factor) for path in files for factor in (1, 2, 3)]
     tasks = [ItemTask(n, path, factor, 3, seed) for n, (path, factor) in enumerate(real)]
     return tasks + [ItemTask(len(real) + n, None, 1, 2, seed) for n in range(anatomies)]
 
@@ -154,7 +154,7 @@ def _scan(task: ItemTask) -> tuple[CleanVolume | None, Kernel | None]:
 def _anatomy(rng: np.random.Generator) -> tuple[CleanVolume, None]:
     from ctrestorelib.training.anatomy import make_anatomy
 
-    pixel_mm = float(rng.uniform(0.35, 1.0))
+    pixel_mm = float(np.exp(rng.uniform(np.log(0.35), np.log(2.0))))
     spacing_mm = (pixel_mm, pixel_mm, float(pixel_mm * np.exp(rng.uniform(0.0, 1.6))))
     values = make_anatomy(rng, _ANATOMY_SHAPE, spacing_mm)
     return CleanVolume("anatomy", values, spacing_mm, True, 0.0), None

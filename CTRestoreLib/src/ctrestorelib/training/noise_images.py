@@ -22,7 +22,7 @@ from ctrestorelib.training.noise_recipe import NoiseRecipe
 Floats = NDArray[np.float32]
 
 _MAX_LOG_SD = 1.5  # a starved ray reads 1 to a few photons: its logarithm scatters no more
-_LEVEL_EVERY = 4  # slices between two looks at the photon numbers, which vary slowly
+_LEVEL_EVERY = 6  # slices between two looks at the photon numbers, which vary slowly
 _LEVEL_PIXELS = 15
 
 
