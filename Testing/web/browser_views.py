@@ -42,22 +42,37 @@ def served(*shape):
 
 
 @contextlib.contextmanager
-def opened(port, size=(1400, 860)):
-    """Open the page in Chromium; yield the tab, what went wrong and what left the machine."""
+def chromium():
+    """Run Chromium; yield it."""
     from playwright.sync_api import sync_playwright
 
-    wrong, outside = [], []
     with sync_playwright() as play:
         browser = play.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
-        tab = browser.new_page(viewport={"width": size[0], "height": size[1]})
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.on("console", lambda m: wrong.append(m.text) if _is_wrong(m) else None)
-        tab.on("request", lambda r: outside.append(r.url) if _leaves(r.url) else None)
-        tab.goto(f"http://127.0.0.1:{port}/")
-        yield tab, wrong, outside
+        yield browser
         browser.close()
+
+
+@contextlib.contextmanager
+def visited(browser, port, size=(1400, 860)):
+    """Open the page as a new visitor; yield the tab, what went wrong, what left the machine."""
+    wrong, outside = [], []
+    visitor = browser.new_context(viewport={"width": size[0], "height": size[1]})
+    tab = visitor.new_page()
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.on("console", lambda m: wrong.append(m.text) if _is_wrong(m) else None)
+    tab.on("request", lambda r: outside.append(r.url) if _leaves(r.url) else None)
+    tab.goto(f"http://127.0.0.1:{port}/")
+    yield tab, wrong, outside
+    visitor.close()
+
+
+@contextlib.contextmanager
+def opened(port, size=(1400, 860)):
+    """Open the page in a Chromium of its own; yield what :func:`visited` yields."""
+    with chromium() as browser, visited(browser, port, size) as found:
+        yield found
 
 
 def shown(tab, views):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from browser_views import CHANGED, CHROMIUM, middle, opened, served, settled, shown
+from browser_views import CHANGED, CHROMIUM, chromium, middle, served, settled, shown, visited
 
 _ABSENT = [n for n in ("slicer", "trame_slicer", "playwright") if not importlib.util.find_spec(n)]
 pytestmark = pytest.mark.skipif(
@@ -26,9 +26,15 @@ def port():
         yield number
 
 
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as program:
+        yield program
+
+
 @pytest.fixture
-def tab(port):
-    with opened(port) as (page, wrong, outside):
+def tab(browser, port):
+    with visited(browser, port) as (page, wrong, outside):
         page.click("#single")
         shown(page, 4)
         settled(page)
