@@ -160,7 +160,8 @@ def test(rest: list[str]) -> int:
         tests = _run([PYTHON, "-m", "pytest", *TEST_RUN, *rest], {**os.environ, **ONE_THREAD})
     failed = 0
     for check, done in zip(_checks([]), checks.result(), strict=True):
-        print(f"\n{' '.join(map(str, check[1:3]))}\n{done.stdout}", end="")
+        name = " ".join(map(str, check[1:])) or Path(str(check[0])).name
+        print(f"\n{name}\n{done.stdout}", end="")
         failed = max(failed, done.returncode)
     return failed or tests
 
