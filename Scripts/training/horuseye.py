@@ -20,7 +20,7 @@ from ctrestorelib.training.horuseye.settings import HorusEyeSettings
 SPLIT = Path(__file__).with_name("split.json")
 THICKEST_MM = 3.3
 SETTINGS = HorusEyeSettings(
-    pair="compact", rounds=2, extractor_steps=1500, denoiser_steps=2500, threads=1, seed=0
+    pair="compact", rounds=2, extractor_steps=1000, denoiser_steps=3000, threads=1, seed=0
 )
 
 

@@ -21,6 +21,7 @@ CLEAN_SHIFT_PX, CLEAN_TURN_DEG, CLEAN_SCALE = 64.0, 18.0, (-0.4, 0.5)
 """Published ranges for clean slices."""
 GRAIN = (0.7, 1.5)
 """How much finer or coarser we make the grain: other kernels than the training scans have."""
+_ENOUGH_PATCHES = 16  # of a scan, to make whole fields of noise from them
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ class NoiseBank:
 
         Patches fade into each other with weights whose squares sum to 1, which keeps the variance.
         """
-        members = np.flatnonzero(self.scans == rng.choice(np.unique(self.scans)))
+        members = np.flatnonzero(self.scans == self._some_scan(rng))
         step = self.patches.shape[-1] // 2
         weight = np.sin(np.pi * (np.arange(2 * step) + 0.5) / (2 * step)).astype(np.float32)
         fade = weight[:, None] * weight
@@ -82,6 +83,13 @@ class NoiseBank:
                 patch = flipped(patch[: 2 * step, : 2 * step].astype(np.float32), rng)
                 out[j : j + 2 * step, i : i + 2 * step] += fade * patch
         return out[step : step + shape[0], step : step + shape[1]]
+
+    def _some_scan(self, rng: np.random.Generator) -> int:
+        """Return a scan, more often one with many patches; few patches would only repeat."""
+        scans, counts = np.unique(self.scans, return_counts=True)
+        enough = counts >= min(_ENOUGH_PATCHES, counts.max())
+        weights = np.sqrt(counts * enough)
+        return int(rng.choice(scans, p=weights / weights.sum()))
 
     def save(self, path: Path) -> None:
         """Write the bank as plain NumPy arrays (``.npz``), as a whole or not at all."""

@@ -175,8 +175,11 @@ class _Rounds:
         noise_units = self.settings.mode is InputMode.NOISE_UNITS
         loss = loss_for(self.settings.loss, role, noise_units=noise_units)
         chosen = self._training_settings(role, number, steps)
-        run = train(network, batches, loss, chosen, place / role, report=self.say)
-        self.networks[role] = run.network
+        train(network, batches, loss, chosen, place / role, report=self.say)
+        # Read back, not taken over: its layout in memory, and so the last bits of what it computes,
+        # must be those of a training that goes on from here.
+        fresh = build(self._name(role), **self.settings.options)
+        self.networks[role] = load_weights(done, fresh)
 
     def _training_settings(self, role: str, number: int, steps: int) -> TrainingSettings:
         s = self.settings

@@ -94,8 +94,8 @@ class HorusEyeSettings:
     loss: Literal["2026", "2024"] = "2026"
     highpass: str = "exponential"
     cutoff_mm: float | None = 12.0
-    bank_patches: int = 8000
-    patch: int = 48
+    bank_patches: int = 16000
+    patch: int = 32
     max_gradient_correlation: float = 0.05
     max_spectrum_error: float = 0.25
     min_gain: float | None = None
