@@ -22,6 +22,7 @@ from ctrestorelib.core.files import atomic_path
 from ctrestorelib.core.job import Event, Job
 from ctrestorelib.core.system import process_exists
 from ctrestorelib.jobs.cautioning import perform_cautions
+from ctrestorelib.jobs.describing_noise import perform_noise
 from ctrestorelib.jobs.execute import perform_restoration
 from ctrestorelib.jobs.exporting import perform_export
 from ctrestorelib.jobs.measuring import perform_measure
@@ -34,6 +35,7 @@ TASKS: dict[str, Callable[[Path, Job], None]] = {
     "restore": perform_restoration,
     "scan": perform_scan,
     "measure": perform_measure,
+    "noise": perform_noise,
     "caution": perform_cautions,
     "export": perform_export,
 }
