@@ -42,8 +42,7 @@ class MethodChoice:
         ui.loadPresetButton.connect("clicked(bool)", self._onLoad)
 
     def _fillMethods(self):
-        from ctrestorelib.methods.registry import method
-        from ctrestorelib.mrml.tasks.task import menu_of
+        from ctrestorelib.methods.registry import menu_of, method
 
         for method_id in menu_of(self._kind):
             spec = method(method_id).spec

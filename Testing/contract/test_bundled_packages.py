@@ -60,7 +60,7 @@ from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.jobs.request import JobRequest
 from ctrestorelib.jobs.runner import RunningJob
 from ctrestorelib.jobs.scan import RunningScan, ScanRequest
-from ctrestorelib.methods.registry import all_methods
+from ctrestorelib.methods.registry import all_methods, default_method
 from ctrestorelib.physics.scan_protocol import ScanProtocol
 from ctrestorelib.restorer.plan import Budget
 from ctrestorelib.restorer.protocol import Inputs
@@ -103,7 +103,8 @@ for name, restorer in all_methods().items():
 
 print(json.dumps({"unmet": unmet, "errors": errors, "before": before,
                   "version": result.provenance.environment["ctrestorelib"],
-                  "views": projections.geometry.views}))
+                  "views": projections.geometry.views,
+                  "default": default_method(Kind.DENOISER).spec.id}))
 """
 
 
@@ -132,6 +133,11 @@ def test_the_registry_lists_everything_and_names_what_is_missing(report):
         "wavelet": "Needs the Python package PyWavelets, which is not installed.",
         "ctd": "Needs the Python package onnxruntime or torch, which is not installed.",
     }
+
+
+def test_the_default_is_one_that_runs(report):
+    assert report["default"] == "nlm"
+    assert "nlm" in report["errors"]
 
 
 def test_every_other_method_runs_and_improves(report):

@@ -9,6 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ctrestorelib.methods.registry import default_method
+from ctrestorelib.mrml.tasks.task import short_title
+from ctrestorelib.restorer.spec import Kind
+
 sys.path.insert(0, str(Path(__file__).parent))
 from story_files import (
     corners_above,
@@ -27,7 +31,8 @@ pytestmark = pytest.mark.skipif(
     bool(ABSENT) or CHROMIUM is None or sys.platform == "win32",
     reason=f"needs {', '.join(ABSENT) or 'Chromium (Debian package chromium) and POSIX signals'}",
 )
-KNEE, METHOD = "knee_sts010_petct", "non-local means"
+KNEE = "knee_sts010_petct"
+METHOD = short_title(default_method(Kind.DENOISER))
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ from ctrestorelib.io.projections import write_projections
 from ctrestorelib.io.volumes import write_volume
 from ctrestorelib.jobs.request import JobRequest
 from ctrestorelib.jobs.runner import run_job
-from ctrestorelib.methods.registry import method, methods_of
+from ctrestorelib.methods.registry import menu_of, method
 from ctrestorelib.physics.virtual_scan import ScanProtocol, virtual_scan
 from ctrestorelib.restorer.protocol import Inputs
 from ctrestorelib.restorer.spec import Kind, Role
@@ -176,9 +176,12 @@ class Bench:
     chosen: frozenset[str] = frozenset()
 
     def methods(self, kind: Kind) -> list[str]:
-        """Return the ids of the methods of a kind to run: FDK, which everybody knows, first."""
-        found = [i for i in methods_of(kind) if not self.chosen or i in self.chosen]
-        return sorted(found, key=lambda method_id: (method_id != FULL_METHOD, method_id))
+        """Return the ids of the methods of a kind to run.
+
+        The best denoiser comes first; of the reconstructors FDK, which everybody knows.
+        """
+        found = [i for i in menu_of(kind) if not self.chosen or i in self.chosen]
+        return sorted(found, key=lambda method_id: method_id != FULL_METHOD)
 
     def scan(
         self, part: str, scanned: ScanObject, protocol: ScanProtocol, share: float

@@ -18,9 +18,15 @@ from typing import Any
 import ctrestorelib.methods as package
 from ctrestorelib.core.errors import UsageError
 from ctrestorelib.restorer.protocol import Restorer
-from ctrestorelib.restorer.spec import Kind
+from ctrestorelib.restorer.spec import Kind, Role
+from ctrestorelib.weights.store import absent_weights
 
 ENTRY_POINTS = "ctrestorelib.methods"
+PREFERRED = {
+    Kind.DENOISER: ("ctd", "nlm", "tv-denoise", "anisotropic-diffusion"),
+    Kind.RECONSTRUCTOR: ("tv", "fdk"),
+}
+"""Defaults, best first. The first that can run is what everyone gets who names no method."""
 
 
 @cache
@@ -49,6 +55,31 @@ def method(method_id: str) -> Restorer[Any]:
 def methods_of(kind: Kind) -> dict[str, Restorer[Any]]:
     """Return the methods of one kind by id."""
     return {i: r for i, r in all_methods().items() if r.spec.kind is kind}
+
+
+def default_method(kind: Kind) -> Restorer[Any]:
+    """Return the method for people who name none: the best whose packages and weights are there."""
+    methods = methods_of(kind)
+    for method_id in PREFERRED[kind]:
+        if method_id in methods and not lacks(methods[method_id]):
+            return methods[method_id]
+    return next(iter(methods.values()))
+
+
+def menu_of(kind: Kind) -> list[str]:
+    """Return the method ids of a kind in the order in which people see them: the best first."""
+    known = methods_of(kind)
+    first = [m for m in PREFERRED[kind] if m in known]
+    return first + [m for m in known if m not in first]
+
+
+def lacks(restorer: Restorer[Any]) -> str:
+    """Return which packages or weights a method lacks on this machine, as a sentence, or ""."""
+    absent = restorer.spec.needs.unmet(set(Role))
+    if absent:
+        return absent
+    files = absent_weights(restorer.spec.weights)
+    return f"Lacks its weights ({', '.join(files)}). Install CTRestore again." if files else ""
 
 
 def _own() -> list[Any]:

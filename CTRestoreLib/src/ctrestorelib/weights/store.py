@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -50,6 +50,10 @@ class Released:
     def card(self) -> Path:
         """The model card: what it was trained on, what it is for, where it fails."""
         return self.folder / f"{self.name}.md"
+
+    def is_there(self) -> bool:
+        """Whether all its files are in the folder."""
+        return all((self.folder / name).is_file() for name in self.sha256)
 
     def calibration(self) -> dict[str, Any]:
         """Return what ``<name>.calibration.json`` says, {} if the network was not calibrated."""
@@ -105,6 +109,18 @@ def weights_file(name: str, format: str, folder: Path = FOLDER) -> Path:
         raise WeightsError(message, hint=_HINT)
     _check(path, str(entry["sha256"]))
     return path
+
+
+def absent_weights(names: Iterable[str], folder: Path = FOLDER) -> list[str]:
+    """Return which of these networks are not released, or lack a file; [] where all are there.
+
+    Looks, but neither reads nor checks the files: that is for the moment they are used.
+    """
+    try:
+        networks = released(folder)
+    except WeightsError:
+        return list(names)
+    return [name for name in names if name not in networks or not networks[name].is_there()]
 
 
 def sha256_of(path: Path) -> str:

@@ -9,7 +9,7 @@ import click
 from ctrestorelib.apps.cli.console import echo_json, table
 from ctrestorelib.apps.cli.options import json_option
 from ctrestorelib.core.params import ParamField, fields_of, to_plain
-from ctrestorelib.methods.registry import all_methods, method
+from ctrestorelib.methods.registry import all_methods, lacks, method
 from ctrestorelib.restorer.protocol import Restorer
 
 
@@ -31,7 +31,7 @@ def list_methods(kind: str | None, as_json: bool) -> None:
 
 def _unmet(restorer: Restorer[Any]) -> str:
     """Return what this machine lacks for a method (not which inputs)."""
-    return restorer.spec.needs.unmet(set(restorer.spec.needs.required))
+    return lacks(restorer)
 
 
 @click.command("info")

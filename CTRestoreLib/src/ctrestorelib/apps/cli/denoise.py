@@ -17,13 +17,11 @@ from ctrestorelib.jobs.request import JobRequest, Region
 from ctrestorelib.restorer.protocol import Inputs
 from ctrestorelib.restorer.spec import Kind
 
-DEFAULT_METHOD = "nlm"
-
 
 @click.command("denoise", cls=options.MethodCommand)
 @click.argument("input_path", metavar="INPUT", type=options.path_type)
 @click.argument("output", metavar="OUTPUT", type=options.path_type)
-@click.option("-m", "--method", default=DEFAULT_METHOD, show_default=True, help="Denoiser id.")
+@options.method_option(Kind.DENOISER, "ctd, or nlm where ctd cannot run")
 @options.preset_option
 @click.option("--strength", default=1.0, show_default=True, help="0 original (bit-exact) to 1.")
 @click.option("--roi", help="Only this box of voxels: i0:i1,j0:j1,k0:k1.")

@@ -11,7 +11,7 @@ import click
 from ctrestorelib.core.errors import CTRestoreError, UsageError
 from ctrestorelib.core.params import ParamField, fields_of
 from ctrestorelib.jobs.presets import Preset, find_preset
-from ctrestorelib.methods.registry import all_methods, method
+from ctrestorelib.methods.registry import all_methods, default_method, method
 from ctrestorelib.restorer.plan import Budget
 from ctrestorelib.restorer.spec import Kind
 
@@ -28,7 +28,7 @@ class MethodCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Add the method's options before parsing."""
         fixed = [p for p in self.params if not (p.name or "").startswith(PREFIX)]
-        default = next((p.default for p in fixed if p.name == "method"), None)
+        default = next((p.get_default(ctx) for p in fixed if p.name == "method"), None)
         named = _named(args, positional=self.name == "plan")
         preset = _task_preset(args, named or default)
         if preset is not None:
@@ -189,6 +189,14 @@ def _stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
         return function
 
     return apply
+
+
+def method_option(kind: Kind, shown: str) -> Callable[[F], F]:
+    """Return the option that names a method; the default is the best that can run here."""
+    return click.option(
+        "-m", "--method", default=lambda: default_method(kind).spec.id, show_default=shown,
+        help=f"{kind.value.capitalize()} id.",
+    )  # fmt: skip
 
 
 preset_option = click.option(

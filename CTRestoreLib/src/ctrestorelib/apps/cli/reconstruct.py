@@ -20,13 +20,11 @@ from ctrestorelib.jobs.request import JobRequest
 from ctrestorelib.restorer.protocol import Inputs
 from ctrestorelib.restorer.spec import Kind
 
-DEFAULT_METHOD = "tv"
-
 
 @click.command("reconstruct", cls=options.MethodCommand)
 @click.argument("projections", type=options.path_type)
 @click.argument("output", type=options.path_type)
-@click.option("-m", "--method", default=DEFAULT_METHOD, show_default=True, help="Reconstructor id.")
+@options.method_option(Kind.RECONSTRUCTOR, "tv")
 @options.preset_option
 @click.option("--geometry", type=options.path_type, help="Geometry file: our JSON or RTK XML.")
 @click.option("--i0", type=float, help="Reading without an object; makes the projections counts.")

@@ -8,19 +8,13 @@ from typing import Any, Protocol
 from ctrestorelib.core.errors import CTRestoreError
 from ctrestorelib.core.params import fields_of, params_from
 from ctrestorelib.core.units import Unit
-from ctrestorelib.methods.registry import method, methods_of
+from ctrestorelib.methods.registry import default_method, method, methods_of
 from ctrestorelib.mrml.parameters import ParameterStore
 from ctrestorelib.mrml.scene import Node
 from ctrestorelib.mrml.settings import InputUnit, method_prefix
 from ctrestorelib.restorer.plan import Plan
 from ctrestorelib.restorer.protocol import Restorer
 from ctrestorelib.restorer.spec import Kind, Role
-
-PREFERRED = {
-    Kind.DENOISER: ("nlm", "tv-denoise", "anisotropic-diffusion"),
-    Kind.RECONSTRUCTOR: ("tv", "fdk"),
-}
-"""Defaults, best first; the first whose packages are installed is taken."""
 
 
 class Task(Protocol):
@@ -52,15 +46,9 @@ class Task(Protocol):
 
 
 def chosen_method(store: ParameterStore, setting: str, kind: Kind) -> Restorer[Any]:
-    """Return the method that a setting names, or the best one whose packages are there."""
-    methods = methods_of(kind)
-    named = store.get(setting)
-    if named in methods:
-        return methods[named]
-    for method_id in PREFERRED[kind]:
-        if method_id in methods and not missing_packages(methods[method_id]):
-            return methods[method_id]
-    return next(iter(methods.values()))
+    """Return the method that a setting names, or the default where it names none."""
+    named = methods_of(kind).get(store.get(setting))
+    return named or default_method(kind)
 
 
 def missing_packages(restorer: Restorer[Any]) -> str:
@@ -111,13 +99,6 @@ def sentence_of(check: Callable[[], object]) -> list[str]:
     except CTRestoreError as error:
         return [str(error)]
     return []
-
-
-def menu_of(kind: Kind) -> list[str]:
-    """Return the method ids of a kind in the order in which a menu shows them."""
-    known = methods_of(kind)
-    first = [m for m in PREFERRED[kind] if m in known]
-    return first + [m for m in known if m not in first]
 
 
 def short_title(restorer: Restorer[Any]) -> str:

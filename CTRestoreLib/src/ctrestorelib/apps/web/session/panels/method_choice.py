@@ -21,11 +21,10 @@ from ctrestorelib.jobs.presets import (
     save_preset,
     user_preset_folder,
 )
-from ctrestorelib.methods.registry import method
+from ctrestorelib.methods.registry import lacks, menu_of, method
 from ctrestorelib.mrml.settings import method_prefix
 from ctrestorelib.mrml.tasks.task import (
     chosen_method,
-    menu_of,
     missing_packages,
     params_of,
     set_params,
@@ -132,7 +131,7 @@ class MethodChoice:
         spec = method(method_id).spec
         roles = self._available()
         why = "" if set(spec.needs.required) <= roles else spec.needs.unmet(roles)
-        why = why or missing_packages(method(method_id))
+        why = why or lacks(method(method_id))
         props = {"disabled": bool(why), "subtitle": why}
         return {"title": spec.title, "value": method_id, "props": props}
 
