@@ -39,7 +39,7 @@ def denoise(input_path: Path, output: Path, method: str, **given: Any) -> None:
     params = options.preset_params(method, given["preset"]) | options.given_params(given)
     options.require_kind(method, Kind.DENOISER, "reconstruct")
     options.check_output(output, [input_path, given["mask"]], overwrite=given["overwrite"])
-    guards.check_report(given["report"])
+    guards.check_report(given["report"], output, overwrite=given["overwrite"])
     quiet = given["quiet"] or given["as_json"]
     read = files.open_volume(input_path, quiet=quiet, **options.reading(given))
     request = JobRequest(

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ctrestorelib.apps.cli.files import sidecar_of
+from ctrestorelib.apps.cli.options import check_output
 from ctrestorelib.apps.report.model import ReportEntry, TableSection
 from ctrestorelib.apps.report.page import write_compare_report
 from ctrestorelib.core.errors import UsageError
@@ -22,17 +24,25 @@ from ctrestorelib.restorer.plan import Budget
 SUFFIXES = (".json", ".html")
 
 
-def check_report(path: Path | None) -> None:
-    """Refuse a report file of another kind, before anything runs.
+def check_report(path: Path | None, output: Path, *, overwrite: bool) -> None:
+    """Refuse a report file that cannot be written, before anything runs.
 
     Raises
     ------
     UsageError
-        If its name ends neither in ``.json`` nor in ``.html``.
+        If its name ends neither in ``.json`` nor in ``.html``, if it is the record beside the
+        result, or if it exists and may not be overwritten.
     """
-    if path is not None and path.suffix not in SUFFIXES:
+    if path is None:
+        return
+    if path.suffix not in SUFFIXES:
         message = f"--report takes a .json or an .html file; got {path.name}."
         raise UsageError(message)
+    record = sidecar_of(output)
+    if path.resolve() == record.resolve():
+        message = f"{path.name} will hold the record of how {output.name} was made."
+        raise UsageError(message, hint=f"Name the report {path.stem}-report.json, for example.")
+    check_output(path, [], overwrite=overwrite)
 
 
 def write_report(
