@@ -128,9 +128,13 @@ class ParamField:
         return out | {key: value for key, value in extra.items() if value is not None}
 
 
-@cache  # the panels ask at every change, and annotations are slow to read
 def fields_of(params_type: type) -> tuple[ParamField, ...]:
     """Return the declared parameters of a params dataclass, in order."""
+    return _fields_of(params_type)
+
+
+@cache  # the panels ask at every change, and annotations are slow to read
+def _fields_of(params_type: type) -> tuple[ParamField, ...]:
     hints = typing.get_type_hints(params_type, include_extras=True)
     return tuple(_field(f, hints[f.name]) for f in dataclasses.fields(params_type))
 
