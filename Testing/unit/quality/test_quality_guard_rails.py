@@ -91,6 +91,26 @@ def test_marks_need_hu_and_flat_tissue(water):
     assert "flat places" in measure.sentence
 
 
+def test_strong_noise_hides_no_places_and_makes_none(water):
+    noise = water.values - np.where(water.values < -500, -1000.0, 45.0)
+    loud = water.with_values(water.values + 3 * noise)  # 60 HU: a low-dose knee
+    _, places = find_places(loud)
+    assert len(places) >= 0.7 * len(find_places(water)[1])
+    slope = 12.0 * (np.arange(160) - 80) * 0.8  # soft tissue is never within 5 mm of a steep slope
+    steep = water.with_values(45.0 + slope[None, None] + noise)
+    assert len(find_places(steep)[1]) == 0
+
+
+def test_a_small_limb_is_measured_with_a_wider_interval(water):
+    _, j, i = np.mgrid[:1, :160, :160]
+    limb = water.with_values(np.where(np.hypot(j - 80, i - 80) < 28, water.values, -1000.0))
+    found = recovery(limb, _blur).at(3.0, 20.0)
+    assert recovery(limb, lambda v: v).places < 12
+    assert found.marks >= 6
+    wide, narrow = found.interval, recovery(water, _blur).at(3.0, 20.0).interval
+    assert wide[1] - wide[0] > 1.5 * (narrow[1] - narrow[0])
+
+
 # -- trabecular bone ------------------------------------------------------------------------------
 def test_kept_share_solves_the_model_exactly():
     s, n, g, h = 900.0, 400.0, 0.8, 0.3

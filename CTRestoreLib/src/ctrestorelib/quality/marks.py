@@ -35,9 +35,11 @@ TARGETS = {(3.0, 50.0): 0.93, (3.0, 20.0): 0.85}
 """Share of a mark that must arrive, by size in mm and contrast in HU."""
 
 _NEAR_MISS = 0.10  # amber: this little below a target
-_PITCH_MM, _PITCH_Z_MM, _ROOM_MM = 16.0, 12.0, 5.0
-_CUT_KJI, _FEWEST, _MOST, _ENOUGH_PER_KIND, _RESAMPLES = (32, 224, 224), 12, 144, 6, 400
+_PITCHES_MM, _PITCH_Z_MM, _ROOM_MM = (16.0, 11.0), 12.0, 5.0  # the closer one for small limbs
+_CUT_KJI, _FEWEST, _FEW, _MOST = (32, 224, 224), 6, 12, 144
+_ENOUGH_PER_KIND, _ROUNDS, _ROUNDS_OF_FEW = 6, (2, 4), 8
 _LOW_HU, _HIGH_HU, _STEEP_HU_PER_MM = -20.0, 100.0, 3.0
+_STEEP_NOISES = 3.3  # times the median slope of noise: more than its steepest spot within 5 mm
 _PSF_MM = 0.4
 
 
@@ -59,7 +61,8 @@ class Recovered:
     size_mm, contrast_hu
         Which marks.
     share, interval
-        Mean share that arrived, and its 95 % interval by bootstrap over places.
+        Mean share that arrived, and its 95 % interval: the t interval of the mean, since a small
+        limb has few places and resampling a few of them gives too narrow an interval.
     by_shape
         The share by shape.
     marks
@@ -162,7 +165,8 @@ def recovery(
         Boolean ``[k, j, i]``: marks only here.
     rounds
         How often the kinds of marks change places: more rounds, narrower intervals. None takes
-        two to four, the more the fewer places there are.
+        two to four, the more the fewer places there are, and eight below twelve places: up to
+        eight rounds bring no size and contrast to the same place again.
 
     Raises
     ------
@@ -179,11 +183,13 @@ def recovery(
     kinds = [MarkKind(*k) for k in product(SHAPES, sizes_mm, contrasts_hu)]
     plain_result = _restored(part, restore)
     if rounds is None:
-        rounds = int(np.clip(_ENOUGH_PER_KIND * len(kinds) // len(places), 2, 4))
+        most = _ROUNDS[1] if len(places) >= _FEW else _ROUNDS_OF_FEW
+        rounds = int(np.clip(_ENOUGH_PER_KIND * len(kinds) // len(places), _ROUNDS[0], most))
     shares: list[tuple[MarkKind, float]] = []
     for turn in range(rounds):
-        # A stride prime to the number of kinds brings every kind to other places.
-        chosen = [kinds[(n + turn * 11) % len(kinds)] for n in range(len(places))]
+        # A stride prime to the number of kinds brings every kind to other places, and a small
+        # limb every shape to each size and contrast.
+        chosen = [kinds[(n + turn * 19) % len(kinds)] for n in range(len(places))]
         marks, inside = draw_marks(part, places, chosen)
         change = _restored(part.with_values(part.values + marks), restore) - plain_result
         shares += [(k, _share(marks[b], change[b])) for k, b in zip(chosen, inside, strict=True)]
@@ -198,9 +204,12 @@ def find_places(
     """Return the cut-out with the most flat places, and the places in it, shape ``(n, 3)``.
 
     A place is flat if soft tissue, averaged over the slices of a mark and smoothed, is nowhere
-    steep within 5 mm.
+    steep within 5 mm: steeper than 3 HU/mm and than what the noise of this slice does by itself.
     """
-    every = _all_places(volume, mask)
+    for pitch_mm in _PITCHES_MM:
+        every = _all_places(volume, mask, pitch_mm)
+        if len(every) >= _FEW:
+            break
     if not len(every):
         return (slice(0, 0),) * 3, every
     size = np.minimum(_CUT_KJI, volume.shape)
@@ -282,12 +291,19 @@ def _recovered(
     own = [(k.shape, s) for k, s in shares
            if (k.size_mm, k.contrast_hu) == (size_mm, contrast_hu)]  # fmt: skip
     values = np.array([s for _, s in own])
-    picks = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
-    low, high = np.quantile(values[picks].mean(axis=1), (0.025, 0.975))
     by_shape = {shape: float(np.mean([s for name, s in own if name == shape]))
                 for shape in sorted({name for name, _ in own})}  # fmt: skip
-    return Recovered(size_mm, contrast_hu, float(values.mean()), (float(low), float(high)),
-                     by_shape, len(values))  # fmt: skip
+    return Recovered(size_mm, contrast_hu, float(values.mean()), _interval(values), by_shape,
+                     len(values))  # fmt: skip
+
+
+def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    from scipy.special import stdtrit
+
+    if len(values) < 2:
+        return -np.inf, np.inf
+    half = float(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values)))
+    return float(values.mean()) - half, float(values.mean()) + half
 
 
 def _margin(volume: Volume) -> NDArray[np.int64]:
@@ -296,26 +312,53 @@ def _margin(volume: Volume) -> NDArray[np.int64]:
     return np.asarray(np.minimum(margin, [2, 24, 24]))
 
 
-def _all_places(volume: Volume, mask: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-    from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude, minimum_filter
+def _all_places(
+    volume: Volume, mask: NDArray[np.bool_] | None, pitch_mm: float
+) -> NDArray[np.int64]:
+    from scipy.ndimage import gaussian_filter, minimum_filter
 
     dx, dy, dz = volume.geometry.spacing_mm
     half = max(0, int(2.5 / dz))
     step = max(2 * half + 3, int(np.ceil(_PITCH_Z_MM / dz)))
-    pitch = [int(np.ceil(_PITCH_MM / d)) for d in (dy, dx)]
+    pitch = [int(np.ceil(pitch_mm / d)) for d in (dy, dx)]
     room = [2 * int(np.ceil(_ROOM_MM / d)) + 1 for d in (dy, dx)]
     found = []
     for k in range(half + 1, volume.shape[0] - half - 1, step):
         layers = slice(k - half, k + half + 1)
         mean = volume.values[layers].mean(axis=0, dtype=np.float64)
         smooth = gaussian_filter(mean, (1.5 / dy, 1.5 / dx), mode="nearest")
-        steep = gaussian_gradient_magnitude(mean, 2.0 / min(dx, dy), mode="nearest") / min(dx, dy)
-        calm = (smooth > _LOW_HU) & (smooth < _HIGH_HU) & (steep < _STEEP_HU_PER_MM)
+        calm = (smooth > _LOW_HU) & (smooth < _HIGH_HU)
+        noise = _slope(_noise_of_mean(volume, k, half), min(dx, dy))
+        allowed = np.hypot(_STEEP_HU_PER_MM, _STEEP_NOISES * _median(noise[calm]))
+        calm &= _slope(mean, min(dx, dy)) < allowed
         if mask is not None:
             calm &= mask[layers].all(axis=0)
         flat = minimum_filter(calm, size=room, mode="constant", cval=0)
         found += [(k, j, i) for j, i in _packed(flat, pitch)]
     return np.array(found, np.int64).reshape(-1, 3)
+
+
+def _slope(image: NDArray[np.float64], pixel_mm: float) -> NDArray[np.float64]:
+    """Return how steep an image is at 2 mm, in HU/mm."""
+    from scipy.ndimage import gaussian_gradient_magnitude
+
+    slope = gaussian_gradient_magnitude(image, 2.0 / pixel_mm, mode="nearest")
+    return np.asarray(slope / pixel_mm)
+
+
+def _noise_of_mean(volume: Volume, k: int, half: int) -> NDArray[np.float64]:
+    """Return noise as strong as that of the mean of slices k - half to k + half.
+
+    Even minus odd slices: anatomy cancels. Where slices share noise it comes out too weak, and
+    fewer places are found.
+    """
+    layers = volume.values[k - half - 1 : k + half + 1]
+    difference = layers[::2].mean(axis=0, dtype=np.float64) - layers[1::2].mean(axis=0)
+    return np.asarray(difference * np.sqrt(len(layers) / (len(layers) - 1)) / 2.0)
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    return float(np.median(values)) if values.size else 0.0
 
 
 def _packed(flat: NDArray[np.bool_], pitch: Sequence[int]) -> list[tuple[int, int]]:
