@@ -88,7 +88,7 @@ def exportNode(node, directory, description=""):
     from ctrestorelib.mrml.parameters import ParameterStore
     from ctrestorelib.mrml.settings import all_settings
     from ctrestorelib.mrml.tasks.dicom import DicomTask
-    from CTRestorePanels.dicom_panel import fileOfInstance
+    from CTRestorePanels.desk import fileOfInstance
 
     settings = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
     settings.UnRegister(None)

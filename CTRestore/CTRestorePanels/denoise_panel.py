@@ -4,6 +4,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from CTRestorePanels.desk import fileOfInstance
 from CTRestorePanels.guard_rows import GuardRows
 from CTRestorePanels.method_choice import MethodChoice
 from CTRestorePanels.panel import Panel
@@ -22,7 +23,9 @@ class DenoisePanel(Panel):
         from ctrestorelib.restorer.spec import Role
 
         self._pulling = False
-        self._newTask = lambda volume=None: DenoiseTask(self.desk.context, self.desk.store, volume)
+        self._newTask = lambda volume=None: DenoiseTask(
+            self.desk.context, self.desk.store, volume, file_of=fileOfInstance
+        )
         self.choice = MethodChoice(self.desk, self.ui, "denoiser", lambda: {Role.VOLUME, Role.MASK})
         self.run = RunRow(self.desk, self.ui, self._newTask, self._tasks)
         self.guards = GuardRows(self.desk, self.ui)

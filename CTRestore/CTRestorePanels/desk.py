@@ -8,6 +8,12 @@ from CTRestorePanels.environment import EnvironmentProblem, ensurePackages
 POLL_MS = 100
 
 
+def fileOfInstance(uid):
+    """Return the file of a SOP Instance UID in Slicer's DICOM database, or ""."""
+    database = getattr(slicer, "dicomDatabase", None)
+    return database.fileForInstance(uid) if database is not None else ""
+
+
 class Desk:
     """Connects panels, parameter node and session.
 
@@ -45,7 +51,7 @@ class Desk:
         from ctrestorelib.mrml.session import Session
 
         if self.session is None:
-            self.session = Session(self.context, self.refreshLater)
+            self.session = Session(self.context, self.refreshLater, fileOfInstance)
         if self.store is None:
             self.store = self.logic.getStore()
             self._stopObserving = self.store.observe(self.refreshLater)

@@ -1,17 +1,11 @@
 """A result as a derived DICOM series, with a look at its header before anything is written."""
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
+from CTRestorePanels.desk import fileOfInstance
 from CTRestorePanels.panel import Panel
 from CTRestorePanels.run_row import RunRow
-
-
-def fileOfInstance(uid):
-    """Return the file of a SOP Instance UID in Slicer's DICOM database, or ""."""
-    database = getattr(slicer, "dicomDatabase", None)
-    return database.fileForInstance(uid) if database is not None else ""
 
 
 class DicomPanel(Panel):

@@ -35,7 +35,7 @@ def knee(module):
     from ctrestorelib.mrml.samples import add_knee
 
     _clean, noisy = add_knee(module.desk.context, shape=(12, 48, 48))
-    module.desk.change({"input_volume": noisy})
+    module.desk.change({"input_volume": noisy, "denoise_guards": False})
     return noisy
 
 
@@ -80,6 +80,31 @@ def test_apply_makes_a_new_volume_and_leaves_the_original(bench, module, knee):
     assert slicer.util.arrayFromVolume(result).std() < before.std()
     about = panel(module, "AboutPanel")
     assert result.GetName() in about.ui.logText.plainText
+
+
+def test_cautions_stand_before_a_run_and_lights_beside_its_result(bench, module, knee):
+    module.desk.change({"denoise_guards": True, "denoise_method": "bilateral"})
+    ui = panel(module, "DenoisePanel").ui
+    bench.pump(lambda: ui.cautionLabel.visible, timeout=60)
+    assert "bone" in ui.cautionLabel.text
+    assert not ui.guardLabel.visible
+    assert not ui.guardRemovedButton.visible
+    run(bench, module, panel(module, "DenoisePanel"))
+    bench.pump(lambda: ui.guardBox.visible, timeout=120)
+    for title in ("HU values", "Removed noise", "Noise texture"):
+        assert title in ui.guardLabel.text
+        assert title in ui.guardDetails.text
+    ui.guardButton.click()
+    table = slicer.mrmlScene.GetNodeByID(
+        slicer.app.applicationLogic().GetSelectionNode().GetActiveTableID()
+    )
+    assert "HU" in "".join(table.GetCellText(n, 0) for n in range(table.GetNumberOfRows()))
+    ui.guardRemovedButton.click()
+    removed = slicer.mrmlScene.GetFirstNodeByName(
+        f"{module.desk.store.get('compare_b').GetName()} removed noise"
+    )
+    assert np.std(slicer.util.arrayFromVolume(removed)) > 10
+    assert not module.desk.session.watching
 
 
 def test_apply_becomes_cancel_and_cancel_leaves_nothing(bench, module, knee):

@@ -39,7 +39,8 @@ def knee(page):
     page.until("not desk.busy")
     page.do("desk.session.outcomes.clear(); acts['log', 'clear']()")
     page.do(f"{SMALL} clean, noisy = add_knee(desk.context, shape=(12, 40, 48)); {CHOOSE}")
-    page.enter(denoise_method="bilateral", denoise_strength=1.0, denoise_preset="")
+    page.enter(denoise_method="bilateral", denoise_strength=1.0, denoise_preset="",
+               denoise_guards=False)  # fmt: skip
     return page
 
 
@@ -159,6 +160,23 @@ def test_denoise_makes_a_result_with_its_record(knee):
     assert "strength 1; seed 0" in result["record"]
     assert knee.ask("store.get('compare_b').GetID()") == result["ids"][0]
     assert knee.ask("desk.busy") is False
+
+
+def test_cautions_stand_before_a_run_and_lights_beside_its_result(knee):
+    knee.enter(denoise_guards=True)
+    assert any("bone" in told for told in knee.until("state.ui_denoise['cautions']"))
+    knee.press("denoise", "apply")
+    lights = knee.until("state.ui_denoise['lights']", 120)
+    for title in ("HU values", "Removed noise", "Noise texture"):
+        assert title in lights
+        assert title in knee.ask("state.ui_denoise['details']")
+    knee.press("denoise", "numbers")
+    table = "desk.context.scene.GetFirstNodeByClass('vtkMRMLTableNode')"
+    assert knee.ask(f"{table}.GetNumberOfRows()") > 5
+    knee.press("denoise", "removed")
+    name = "store.get('compare_b').GetName() + ' removed noise'"
+    assert knee.ask(f"desk.context.scene.GetFirstNodeByName({name}) is not None")
+    assert knee.ask("desk.session.watching") is False
 
 
 def test_progress_is_seen_and_cancel_is_heard_at_once(knee):

@@ -10,14 +10,16 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ctrestorelib.core.errors import CTRestoreError
+from ctrestorelib.core.errors import CTRestoreError, InputError
 from ctrestorelib.jobs.cautioning import RunningCautions
 from ctrestorelib.jobs.guarding import method_of
 from ctrestorelib.jobs.measuring import QualityRequest, RunningMeasure
+from ctrestorelib.mrml.actions.comparing import removed_noise_of
 from ctrestorelib.mrml.adopt import UNCERTAINTY_ROLE
 from ctrestorelib.mrml.comparison.numbers import show_quality
 from ctrestorelib.mrml.derived import require_one_grid
-from ctrestorelib.mrml.records import record_of
+from ctrestorelib.mrml.header_facts import FileOf, header_facts, no_file
+from ctrestorelib.mrml.records import SOURCE_ROLE, record_of
 from ctrestorelib.mrml.scene import Node, SceneContext
 from ctrestorelib.mrml.volumes import volume_from_node
 from ctrestorelib.quality.lights import Light, lights, summary
@@ -35,10 +37,17 @@ class GuardRails:
         The scene.
     on_change
         Called when a check starts or ends.
+    file_of
+        Gives the file of a DICOM instance: its header may name the reconstruction.
     """
 
-    def __init__(self, context: SceneContext, on_change: Callable[[], None] = lambda: None) -> None:
-        self.context, self.on_change = context, on_change
+    def __init__(
+        self,
+        context: SceneContext,
+        on_change: Callable[[], None] = lambda: None,
+        file_of: FileOf = no_file,
+    ) -> None:
+        self.context, self.on_change, self._file_of = context, on_change, file_of
         self._measures: dict[str, tuple[Measure, ...]] = {}
         self._problems: dict[str, str] = {}
         self._cautions: dict[str, tuple[Any, tuple[str, ...]]] = {}
@@ -76,7 +85,8 @@ class GuardRails:
             self._looking[2].close()
             self._looking = None
         try:
-            child = RunningCautions(volume_from_node(node).volume)
+            facts = header_facts(node, self._file_of)
+            child = RunningCautions(volume_from_node(node).volume, facts)
         except CTRestoreError:  # what is wrong with it, the input panel tells
             self._cautions[node_id] = (state, ())
             return
@@ -108,6 +118,20 @@ class GuardRails:
         """
         measures = self._measures.get(node.GetID())
         return None if measures is None else show_quality(self.context, measures)
+
+    def removed_noise(self, node: Node) -> Node:
+        """Return original minus result as a volume; made once.
+
+        Raises
+        ------
+        InputError, GeometryError, UnitError
+            If the original is gone or the two cannot be subtracted.
+        """
+        source = node.GetNodeReference(SOURCE_ROLE)
+        if source is None:
+            message = f"The original of {node.GetName()} is no longer in the scene."
+            raise InputError(message, hint="Load it again and denoise it once more.")
+        return removed_noise_of(self.context, source, node)
 
     def poll(self) -> None:
         """Take what has come; never waits."""

@@ -18,6 +18,7 @@ import slicer
 
 from ctrestorelib.core.errors import Cancelled, CTRestoreError, UsageError
 from ctrestorelib.mrml.guarding import GuardRails
+from ctrestorelib.mrml.header_facts import FileOf, no_file
 from ctrestorelib.mrml.outcome import Outcome, State, duration_text
 from ctrestorelib.mrml.scene import SceneContext
 from ctrestorelib.mrml.snapshots import Snapshot
@@ -37,9 +38,16 @@ class Session:
         The scene. When it closes, the run is stopped and nothing is adopted.
     on_change
         Called when a run starts, is being cancelled or ends. Progress is read while polling.
+    file_of
+        Gives the file of a DICOM instance; headers are read for cautions only.
     """
 
-    def __init__(self, context: SceneContext, on_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        context: SceneContext,
+        on_change: Callable[[], None] = lambda: None,
+        file_of: FileOf = no_file,
+    ) -> None:
         self.context = context
         self.on_change = on_change
         self.state = State.IDLE
@@ -48,7 +56,7 @@ class Session:
         self.log: list[str] = []
         self.history: list[str] = []
         self.waiting: list[Task] = []
-        self.guards = GuardRails(context, self.on_change)
+        self.guards = GuardRails(context, self.on_change, file_of)
         self.outcomes: list[Outcome] = []
         self._queue: list[Task] = []
         self._total = 0

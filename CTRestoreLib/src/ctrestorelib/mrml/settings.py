@@ -124,7 +124,7 @@ class PanelSettings:
         Param("Check the result",
               "Measures, in the background, whether noise or anatomy was removed: HU values, "
               "noise texture, edges, small marks, bone texture. About a minute for a large volume; "
-              "you can go on working."),
+              "you can go on working. Off: nothing is measured, and no cautions are given."),
     ] = True  # fmt: skip
     reconstruct_method: Annotated[
         str, Param("Method", "Which reconstructor runs. Greyed entries say what they lack.")

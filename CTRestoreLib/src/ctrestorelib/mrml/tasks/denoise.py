@@ -10,6 +10,7 @@ from ctrestorelib.jobs.execute import REGION_MARGIN
 from ctrestorelib.jobs.request import JobRequest, Region
 from ctrestorelib.jobs.runner import RunningJob
 from ctrestorelib.mrml.adopt import adopt_result
+from ctrestorelib.mrml.header_facts import FileOf, header_facts, no_file
 from ctrestorelib.mrml.parameters import ParameterStore
 from ctrestorelib.mrml.regions import mask_from_segment, region_from_roi
 from ctrestorelib.mrml.scene import Node, SceneContext
@@ -35,12 +36,21 @@ class DenoiseTask:
         Scene and settings.
     volume
         Node to denoise instead of the one that the settings name.
+    file_of
+        Gives the file of a DICOM instance: what its header says of the reconstruction goes into
+        the cautions of the record.
     """
 
     def __init__(
-        self, context: SceneContext, store: ParameterStore, volume: Node | None = None
+        self,
+        context: SceneContext,
+        store: ParameterStore,
+        volume: Node | None = None,
+        *,
+        file_of: FileOf = no_file,
     ) -> None:
         self.context, self.store, self._volume = context, store, volume
+        self._file_of = file_of
         self._source_id = ""
         self._into_id: str | None = None
         self._harden = False
@@ -115,6 +125,7 @@ class DenoiseTask:
             region_kji=self._region(source),
             sop_instance_uids=read.sop_instance_uids,
             notes=tuple({"code": n.code, "text": n.text} for n in read.notes),
+            facts=header_facts(source, self._file_of),
         )
 
     def start(self) -> RunningJob:

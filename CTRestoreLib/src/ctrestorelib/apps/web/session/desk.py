@@ -52,7 +52,7 @@ class Desk:
         self.panels: list[Any] = []
         self.views: Any = None
         self.instances: dict[str, str] = {}
-        self.session = Session(self.context, self._session_changed)
+        self.session = Session(self.context, self._session_changed, self.file_of)
         self.store = host.store()
         self.state.update({"ui_message": "", "ui_message_shown": False, "ui_message_failed": False})
         self.state.ui_nodes = {name: [] for name in LISTS.values()}
@@ -75,6 +75,10 @@ class Desk:
     def uploads(self) -> Path:
         """Where the gateway puts what the person sends."""
         return self.folder / "uploads"
+
+    def file_of(self, uid: str) -> str:
+        """Return the file of a DICOM instance that was opened here, or ""."""
+        return self.instances.get(uid, "")
 
     @property
     def busy(self) -> bool:

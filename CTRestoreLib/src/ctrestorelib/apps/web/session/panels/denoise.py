@@ -98,7 +98,8 @@ class DenoisePanel(Panel):
         return taken(self.choice, Kind.DENOISER, path)
 
     def _task(self, volume: Node | None = None) -> DenoiseTask:
-        return DenoiseTask(self.desk.context, self.desk.store, volume)
+        desk = self.desk
+        return DenoiseTask(desk.context, desk.store, volume, file_of=desk.file_of)
 
     def _tasks(self) -> list[DenoiseTask]:
         further = [self.desk.context.node(i) for i in self.shown["batch"]]

@@ -82,7 +82,7 @@ class DicomPanel(Panel):
         store = StoreOfPage(self.desk.store, {"dicom_folder": str(place)})
         given = {name: self.shown[name] for name in ("name", "patient_id") if self.shown[name]}
         return DicomTask(
-            self.desk.context, store, lambda uid: self.desk.instances.get(uid, ""),
+            self.desk.context, store, self.desk.file_of,
             lambda: Identity(**given),
         )  # fmt: skip
 

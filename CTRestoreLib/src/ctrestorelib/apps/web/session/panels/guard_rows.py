@@ -18,7 +18,7 @@ class GuardRows:
     """
 
     texts = ("guard", "lights", "details")
-    buttons = ("numbers",)
+    buttons = ("removed", "numbers")
 
     def __init__(self, panel: Panel) -> None:
         self._panel = panel
@@ -38,6 +38,10 @@ class GuardRows:
         key = self._panel.state_key
         self._panel.line("guard", classes="pg-status", role="status", aria_live="polite")
         html.P(v_if=f"{key}.lights", v_html=(f"{key}.lights",), classes="pg-lights", role="status")
+        with html.Div(classes="pg-row", v_if=f"{key}.lights"):
+            self._panel.button("removed", "Show the removed noise", self._removed,
+                               "Original minus result: it should look like noise, without "
+                               "outlines of the body.")  # fmt: skip
         with html.Details(classes="pg-more", v_if=f"{key}.details"):
             html.Summary("What was checked")
             html.Div(v_html=(f"{key}.details",))
@@ -48,7 +52,7 @@ class GuardRows:
         """Look at the chosen volume if it is new, and show what is known."""
         desk = self._panel.desk
         guards, volume = desk.session.guards, desk.store.get("input_volume")
-        if not desk.session.busy:
+        if desk.store.get("denoise_guards") and not desk.session.busy:
             desk.attempt(lambda: guards.look_at(volume))
         result = guards.latest
         lights = guards.lights_of(result)
@@ -59,6 +63,12 @@ class GuardRows:
             details=details_html(lights) if lights else "",
         )
         desk.watch()
+
+    def _removed(self) -> None:
+        desk = self._panel.desk
+        result = desk.session.guards.latest
+        if result is not None:
+            desk.show_volume(desk.session.guards.removed_noise(result))
 
     def _numbers(self) -> None:
         desk = self._panel.desk
