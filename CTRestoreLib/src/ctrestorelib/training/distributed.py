@@ -72,6 +72,11 @@ def join_team() -> Generator[Team, None, None]:
             distributed.destroy_process_group()
 
 
+def graphics_cards() -> int:
+    """Return how many CUDA devices torch can use here."""
+    return torch.cuda.device_count()
+
+
 def _device(local_rank: int) -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")

@@ -26,6 +26,7 @@ _COMMANDS = {
     "export-dicom": "export_dicom:export_dicom",
     "send": "send:send",
     "fetch": "fetch:fetch",
+    "train": "train:train",
     "demo": "demo:demo",
     "app": "app:app",
 }
