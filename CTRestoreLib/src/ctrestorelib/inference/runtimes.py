@@ -146,7 +146,7 @@ class TorchRuntime:
         """See :class:`Runtime`."""
         import torch
 
-        with torch.inference_mode(), _threads(self._threads), _exact_convolutions():
+        with torch.inference_mode(), torch_threads(self._threads), _exact_convolutions():
             inputs = [torch.from_numpy(a).to(self._device) for a in (stack, context)]
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
                 mean, log_scale = self._network(*inputs)
@@ -176,7 +176,7 @@ def load_network(path: Path) -> Any:
 
 
 @contextmanager
-def _threads(count: int) -> Generator[None, None, None]:
+def torch_threads(count: int) -> Generator[None, None, None]:
     """Let torch use ``count`` threads, and as many as before afterwards."""
     import torch
 

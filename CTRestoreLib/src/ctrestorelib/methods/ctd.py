@@ -22,11 +22,13 @@ from ctrestorelib.inference.runtimes import (
     choose_runtime,
     load_network,
     load_runtime,
+    torch_threads,
 )
 from ctrestorelib.inference.slabs import PRESETS, Factor, Sigma
 from ctrestorelib.physics.backend import available
 from ctrestorelib.quality.coverage import coverage
 from ctrestorelib.quality.noise import estimate_noise
+from ctrestorelib.quality.scan_noise import ScanNoise, SelfTraining, describe_noise
 from ctrestorelib.quality.sigma_map import SigmaMap, sigma_map
 from ctrestorelib.restorer.plan import (
     BASE_BYTES,
@@ -137,17 +139,19 @@ class _Cost:
 
 
 _COST = {Variant.STANDARD: _Cost(0.60, 700), Variant.FAST: _Cost(0.20, 380)}
+_LEARNING_BYTES = {Variant.STANDARD: 1600, Variant.FAST: 1000}  # per pixel that it learns from
 _GUARDS = _Cost(0.12, 90)
 _SLOWER = {("onnxruntime", "float32"): 1.0, ("torch", "float32"): 3.0, ("torch", "bfloat16"): 0.6}
 _LIBRARY_BYTES = {"onnxruntime": 60 * MIB, "torch": 330 * MIB}
 _ON_CARD = 0.02
 _START_S = 2.0
-_MEASURE_SHARE, _CHECK_SHARE, _ADAPT_SHARE = 0.08, 0.07, 0.7
-_ADAPT_S = 700.0  # 300 steps of one core
-_ADAPT_BYTES = 8  # per voxel: matched noise and its level, while it is drawn
+_MEASURE_SHARE, _CHECK_SHARE, _DESCRIBE_SHARE, _ADAPT_SHARE = 0.08, 0.07, 0.04, 0.6
+_ADAPT_S = {Variant.STANDARD: 100.0, Variant.FAST: 40.0}  # 300 steps and the judging, one core
+_ADAPT_BYTES = 14  # per voxel: matched noise, its level and their quotient, while it is drawn
+_ADAPT_SLICES = 160  # slices of noise that are kept, in half precision
+_ADAPT_PIXELS = 2 * 4 * 128**2  # of the crops that one step learns from
 _MEASURING_BYTES = 30  # per pixel of the slices that are measured together
 _PAD = 34
-_CALIBRATED_FROM = 0.88
 _WIDEST = 10.0
 
 
@@ -180,10 +184,7 @@ class LearnedDenoiser:
 
     def plan(self, shapes: InputShapes, params: CtdParams, budget: Budget) -> Plan:
         """Return how a run of this size goes, with the best runtime that is installed."""
-        choice = choose_runtime(fast=params.precision is Precision.FAST, device=budget.device)
-        if params.adapt and not available("torch"):
-            message = "Adapting to a scan needs the Python package torch, which is not installed."
-            raise ResourceError(message, hint="Install PyTorch, or switch the adaptation off.")
+        choice = _choice(params, budget.device)
         slices, rows, cols = shapes.volume or (0, 0, 0)
         pixels = (rows + _PAD) * (cols + _PAD)
         cost = _COST[params.variant]
@@ -196,7 +197,7 @@ class LearnedDenoiser:
         network = cost.seconds * speed / max(1, budget.threads)
         seconds = (
             _START_S
-            + params.adapt * _ADAPT_S / max(1, budget.threads)
+            + params.adapt * _ADAPT_S[params.variant] / max(1, budget.threads)
             + slices * pixels * 1e-6 * (network + _GUARDS.seconds)
         )
         return Plan(choice.backend, choice.device, budget.threads, needed, seconds,
@@ -219,7 +220,14 @@ class LearnedDenoiser:
             job.warn(code, text)
         runtime = None
         if params.adapt:
-            runtime, report["adaptation"] = _adapted(volume, params, plan, job, next(stages).share)
+            with _open(job, next(stages)):
+                texture = describe_noise(volume)
+            share = next(stages).share
+            reached = job.fraction + share
+            runtime, report["adaptation"] = _adapted(
+                volume, texture, params, plan, job=job, share=share
+            )
+            job.advance(reached, force=True)
         with _open(job, next(stages)) as stage:
             runtime = runtime or _released(params, plan)
             restored = _denoise(inputs, params, runtime, sigma, stage)
@@ -235,6 +243,16 @@ class LearnedDenoiser:
         return Estimate(made, checked, report)
 
 
+def _choice(params: CtdParams, device: str) -> RuntimeChoice:
+    """Return what computes; a scan is adapted to, and then denoised, with PyTorch in any case."""
+    if not params.adapt:
+        return choose_runtime(fast=params.precision is Precision.FAST, device=device)
+    if not available("torch"):
+        message = "Adapting to a scan needs the Python package torch, which is not installed."
+        raise ResourceError(message, hint="Install PyTorch, or switch the adaptation off.")
+    return RuntimeChoice("torch", "float32", device)
+
+
 def _open(job: Job, planned: PlannedStage) -> Any:
     return job.stage(planned.title, planned.share)
 
@@ -242,10 +260,12 @@ def _open(job: Job, planned: PlannedStage) -> Any:
 def _stages(params: CtdParams) -> tuple[PlannedStage, ...]:
     check = _CHECK_SHARE if params.uncertainty else 0.0
     adapt = _ADAPT_SHARE if params.adapt else 0.0
+    describe = _DESCRIBE_SHARE if params.adapt else 0.0
     stages = [
         PlannedStage("Measure the noise", _MEASURE_SHARE),
+        PlannedStage("Measure its texture", describe),
         PlannedStage("Adapt to this scan", adapt),
-        PlannedStage("Remove the noise", 1.0 - _MEASURE_SHARE - adapt - check),
+        PlannedStage("Remove the noise", 1.0 - _MEASURE_SHARE - describe - adapt - check),
         PlannedStage("Check the uncertainty", check),
     ]
     return tuple(s for s in stages if s.share > 0)
@@ -254,8 +274,12 @@ def _stages(params: CtdParams) -> tuple[PlannedStage, ...]:
 def _memory(shapes: InputShapes, params: CtdParams) -> int:
     """Bytes of the volumes held at the same time, and of measuring the noise."""
     _slices, rows, cols = shapes.volume or (0, 0, 0)
-    volumes = 4 * (2 + 2 * params.uncertainty) + shapes.has_mask + _ADAPT_BYTES * params.adapt
-    return volumes * shapes.voxels + _MEASURING_BYTES * 24 * rows * cols
+    volumes = 4 * (2 + 2 * params.uncertainty) + shapes.has_mask
+    needed = volumes * shapes.voxels + _MEASURING_BYTES * 24 * rows * cols
+    if params.adapt:
+        needed += _ADAPT_BYTES * shapes.voxels + 2 * _ADAPT_SLICES * rows * cols
+        needed += _ADAPT_PIXELS * _LEARNING_BYTES[params.variant]
+    return needed
 
 
 def _levels(volume: Volume, params: CtdParams) -> SigmaMap:
@@ -278,28 +302,34 @@ def _unchanged(volume: Volume, report: dict[str, Any], job: Job) -> Estimate:
 
 
 def _adapted(
-    volume: Volume, params: CtdParams, plan: Plan, job: Job, share: float
+    volume: Volume, texture: ScanNoise, params: CtdParams, plan: Plan, *, job: Job, share: float
 ) -> tuple[Runtime | None, dict[str, Any]]:
     """Return the network adapted to this scan, None where the released one is as good."""
     from ctrestorelib.physics.matched_noise import MatchedNoise
-    from ctrestorelib.quality.scan_noise import SelfTraining, describe_noise
     from ctrestorelib.training.adaptation import AdaptationSettings, adapt
 
-    noise = describe_noise(volume)
-    if noise.training is SelfTraining.NONE or noise.sigma is None:
-        job.warn("not-adapted", "Too little is known of this scan's noise to adapt to it.")
-        with job.stage("Adapt to this scan", share):
-            return None, {"kept": False, "why": "texture of the noise unknown"}
-    network = load_network(weights_file(params.variant.weights, "safetensors"))
-    draw = MatchedNoise(noise, volume.geometry).draw
-    found = adapt(network, volume, noise.sigma, draw, noise.rho,
-                  settings=AdaptationSettings(), job=job, share=share)  # fmt: skip
-    facts = {"kept": found.kept, "why": found.why, "held_out_before": found.held_out_before,
-             "held_out_after": found.held_out_after}  # fmt: skip
+    if texture.training is SelfTraining.NONE or texture.sigma is None:
+        why = "Too little is known of this scan's noise to adapt to it. The original network is "
+        return None, _told(job, kept=False, why=why + "used.")
+    network = load_network(weights_file(params.variant.weights, "safetensors")).to(plan.device)
+    draw = MatchedNoise(texture, volume.geometry).draw
+    with torch_threads(plan.threads):
+        found = adapt(network, volume, texture.sigma, draw, texture.rho,
+                      settings=AdaptationSettings(), job=job, share=share)  # fmt: skip
+    facts = _told(job, kept=found.kept, why=found.why)
+    if np.isfinite(found.held_out_before):
+        facts |= {"before": found.held_out_before, "after": found.held_out_after}
     if not found.kept:
-        job.warn("not-adapted", found.why)
         return None, facts
     return TorchRuntime(found.network, "float32", plan.device, plan.threads), facts
+
+
+def _told(job: Job, *, kept: bool, why: str) -> dict[str, Any]:
+    """Tell what came of the adaptation; return it for the record of the result."""
+    rule = "An adaptation is kept only if it measurably helps on slices set aside."
+    result = "This one was kept:" if kept else "This one was not:"
+    job.warn("adapted" if kept else "not-adapted", f"{rule} {result} {why[0].lower()}{why[1:]}")
+    return {"rule": rule, "kept": kept, "why": why}
 
 
 def _released(params: CtdParams, plan: Plan) -> Runtime:
