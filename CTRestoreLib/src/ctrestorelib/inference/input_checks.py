@@ -8,8 +8,9 @@ from ctrestorelib.core.units import MU_WATER_PER_MM, Unit
 from ctrestorelib.core.volume import Volume
 from ctrestorelib.quality.noise import NoiseEstimate
 
-TRAINED_SIGMA_HU = (1.0, 200.0)
-TRAINED_PIXEL_MM = (0.2, 2.0)
+TRAINED_SIGMA_HU = (3.0, 150.0)
+TRAINED_PIXEL_MM = (0.35, 2.0)
+"""What training draws from: `BatchSettings.sigma_range` and `denoiser_items.ANATOMY_PIXEL_MM`."""
 THICK_MM, OVERLAP = 3.0, 0.3
 COARSE = 0.86
 """Correlation of neighbouring pixels above which grain is coarser than any seen in training."""

@@ -34,6 +34,8 @@ STORED_PER_HU = 8.0
 """Stored values per HU: int16 reaches from -4096 to 4096 HU in steps an eighth of a HU wide."""
 STORED_PER_UNIT = 2048.0
 """Stored values per unit of noise and of its level: up to 16 in steps of a two-thousandth."""
+ANATOMY_PIXEL_MM = (0.35, 2.0)
+"""Pixel sizes of procedural anatomy; drawn evenly in the logarithm."""
 _LOW_NOISE_HU = 9.0  # a scan with less noise than this is also used without binning
 _SMALLEST = 56  # rows and columns an item needs at least; smaller patches are mirrored
 _ANATOMY_SHAPE = (12, 192, 192)
@@ -154,7 +156,7 @@ def _scan(task: ItemTask) -> tuple[CleanVolume | None, Kernel | None]:
 def _anatomy(rng: np.random.Generator) -> tuple[CleanVolume, None]:
     from ctrestorelib.training.anatomy import make_anatomy
 
-    pixel_mm = float(np.exp(rng.uniform(np.log(0.35), np.log(2.0))))
+    pixel_mm = float(np.exp(rng.uniform(*np.log(ANATOMY_PIXEL_MM))))
     spacing_mm = (pixel_mm, pixel_mm, float(pixel_mm * np.exp(rng.uniform(0.0, 1.6))))
     values = make_anatomy(rng, _ANATOMY_SHAPE, spacing_mm)
     return CleanVolume("anatomy", values, spacing_mm, True, 0.0), None
