@@ -27,7 +27,7 @@ _PERIOD = 64  # slices over which the correlation along k is worked out
 _SMALL_TAP = 2e-3
 _BANDS, _LEAST_SHARE = 8, 0.03
 _CHECKED_SLICES, _SQUARES = 24, 4  # planes that are measured, regions along each side of one
-_ROUNDS = 6
+_ROUNDS = 12
 
 
 @dataclass(frozen=True)
