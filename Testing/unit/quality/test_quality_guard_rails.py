@@ -197,7 +197,7 @@ def test_lights_take_the_most_serious_measure_of_their_group():
     assert overall(shown) is Verdict.RED
     assert summary(shown) == "Not safe: HU values; not measured: Bone texture."
     assert "&lt;scaled&gt;" in details_html(shown)
-    assert "HU values: not safe" in line_html(shown)
+    assert "HU&nbsp;values:&nbsp;not&nbsp;safe" in line_html(shown)
 
 
 def test_the_report_is_red_for_a_shift_and_green_for_light_work(knee):

@@ -77,17 +77,21 @@ def summary(shown: Sequence[Light]) -> str:
 
 
 def line_html(shown: Iterable[Light]) -> str:
-    """Return the lights in one line of HTML, colour and word in each; Qt and browsers show it."""
-    spans = (f"<span style='{_INK[light.verdict]}'>&nbsp;{escape(light.title)}: "
-             f"{escape(light.word)}&nbsp;</span>" for light in shown)  # fmt: skip
-    return " ".join(spans)
+    """Return the lights in one line of HTML, colour and word in each; Qt and browsers show it.
+
+    Spaces within a light do not break: Qt knows no inline blocks.
+    """
+    return " ".join(f"<span style='{_INK[light.verdict]}'>{_unbroken(light)}</span>"
+                    for light in shown)  # fmt: skip
 
 
 def details_html(shown: Iterable[Light]) -> str:
-    """Return what every light says, as a list in HTML."""
-    rows = (f"<li><b>{escape(light.title)}: {escape(light.word)}.</b> "
-            f"{escape(light.sentence)}</li>" for light in shown)  # fmt: skip
-    return f"<ul>{''.join(rows)}</ul>"
+    """Return what every light says, a paragraph of HTML each."""
+    return "".join(
+        f"<p style='margin:0 0 6px 0'><b>{escape(light.title)}: {escape(light.word)}.</b> "
+        f"{escape(light.sentence)}</p>"
+        for light in shown
+    )
 
 
 _INK = {
@@ -96,6 +100,10 @@ _INK = {
     Verdict.RED: "background-color:#fbd9d6;color:#8c1d13",
     Verdict.NONE: "background-color:#e4e7ea;color:#3d4650",
 }
+
+
+def _unbroken(light: Light) -> str:
+    return escape(f" {light.title}: {light.word} ").replace(" ", "&nbsp;")
 
 
 def _light(name: str, title: str, measures: list[Measure]) -> Light:
