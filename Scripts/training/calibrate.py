@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +50,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     denoiser = ResidualDenoiser(load_runtime(given.name, choose_runtime(), given.threads), Guards())
-    pairs = []
-    for number, clean in enumerate(clean_stacks(given.data, given.anatomies)):
-        rng = np.random.default_rng([SEED, 1, number])
-        pairs.append(errors_of(denoiser, clean, rng))
-        print(f"{number + 1}: {clean[2]}", flush=True)
-    found = calibrate(pairs, list(CLASSES_HU))
+    found = calibrated(denoiser, clean_stacks(given.data, given.anatomies))
     record = {
         **found,
         "risk": 0.10,
@@ -71,6 +66,16 @@ def main() -> None:
 
 Clean = tuple[Volume, float, str]
 """Volume without noise, the noise that is left in it all the same, and its name."""
+
+
+def calibrated(denoiser: ResidualDenoiser, stacks: Iterable[Clean]) -> dict[str, dict[str, float]]:
+    """Return what :func:`~ctrestorelib.training.calibration.calibrate` finds on these stacks."""
+    pairs = []
+    for number, clean in enumerate(stacks):
+        rng = np.random.default_rng([SEED, 1, number])
+        pairs.append(errors_of(denoiser, clean, rng))
+        print(f"{number + 1}: {clean[2]}", flush=True)
+    return calibrate(pairs, list(CLASSES_HU))
 
 
 def clean_stacks(data: Path | None, anatomies: int) -> Iterator[Clean]:
