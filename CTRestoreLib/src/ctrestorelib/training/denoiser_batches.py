@@ -67,7 +67,7 @@ class BatchSettings:
     real_share: float = 0.5
     sigma_range: tuple[float, float] = (3.0, 150.0)
     cleaner_by: float = 3.0
-    level_error: float = 0.12
+    level_error: float = 0.2
     textures: int = 60
     texture_share: float = 0.7
     texture_range: tuple[float, float] = (0.15, 3.0)
