@@ -1,8 +1,8 @@
 """The guard rails of a denoised volume: everything that is shown with it (layer: jobs).
 
-Long volumes are sampled, so that 512 x 512 x 300 voxels take about half a minute of one core: four runs
-of 16 slices, spread evenly, for all but the inserted marks and the coverage, which choose their
-own places in the whole volume.
+Long volumes are sampled, so that 512 x 512 x 300 voxels take about half a minute of one core: four
+runs of 16 slices, spread evenly, for all but the inserted marks and the coverage, which choose
+their own places in the whole volume.
 """
 
 from __future__ import annotations
