@@ -203,12 +203,16 @@ class ComparePanel(Panel):
         self.ui.measureLabel.setText(judge.verdict or self.desk.session.sentence)
         if judge.verdict:
             from ctrestorelib.mrml.actions.comparing import problem_of
+            from ctrestorelib.mrml.comparison.charts import open_chart
             from ctrestorelib.mrml.comparison.tables import open_table
 
             if not problem_of(self.desk.store):  # noise is told of a single volume too
                 self._show(charts=True)
             node = self.desk.context.node(self.desk.session.outcome.node_ids[-1])
             open_table(self.desk.context.scene, node)
+            chart = self.desk.context.node(getattr(judge, "chart_id", ""))
+            if chart is not None:
+                open_chart(self.desk.context.scene, chart)
 
     def onRemovedNoise(self, *_args):
         """Make the removed noise as a volume."""

@@ -42,6 +42,7 @@ class NoiseTask:
     ) -> None:
         self.context, self.store, self.with_map = context, store, with_map
         self.verdict = ""
+        self.chart_id = ""
 
     def problems(self) -> list[str]:
         """Return why it cannot start."""
@@ -63,7 +64,8 @@ class NoiseTask:
         with all_or_nothing(self.context.scene):
             if found.level is not None:
                 made.append(self._map_node(found.level))
-            _chart(self.context, found.noise)
+            chart = _chart(self.context, found.noise)
+            self.chart_id = "" if chart is None else chart.GetID()
             made.append(show_noise(self.context, found.noise))
         self.verdict = " ".join(found.noise.advice())
         return made
@@ -92,13 +94,13 @@ def show_noise(context: SceneContext, noise: ScanNoise) -> Node:
     return show_table(context, "scan-noise", "Noise of the scan", columns)
 
 
-def _chart(context: SceneContext, noise: ScanNoise) -> None:
+def _chart(context: SceneContext, noise: ScanNoise) -> Node | None:
     if noise.spectrum is None:
-        return
+        return None
     across, up = "frequency [1/mm]", "power [mm^2]"
     columns = {across: list(noise.spectrum.frequency_per_mm), up: list(noise.spectrum.power)}
     table = show_table(context, "scan-noise-curve", "Spectrum of the noise", columns)
     chart = Chart("scan-noise", "Noise power spectrum (noise of level 1)",
                   "Spatial frequency [1/mm]", "Power [mm^2]",
                   [Curve("noise of the scan", across, up, 0)])  # fmt: skip
-    show_chart(context, table, chart)
+    return show_chart(context, table, chart)

@@ -13,6 +13,7 @@ from ctrestorelib.apps.web.session.panels.panel import Panel
 from ctrestorelib.apps.web.session.panels.run_row import progress_bar
 from ctrestorelib.apps.web.session.tables import build_table, rows_of
 from ctrestorelib.mrml.actions import comparing, measuring
+from ctrestorelib.mrml.comparison.charts import open_chart
 from ctrestorelib.mrml.comparison.tables import open_table
 from ctrestorelib.mrml.derived import blend_node, difference_node
 from ctrestorelib.mrml.scene import Node
@@ -258,6 +259,9 @@ class ComparePanel(Panel):
             if not comparing.problem_of(self.desk.store):  # noise is told of a single volume too
                 self.desk.attempt(lambda: self._show(charts=True))
             open_table(self.desk.context.scene, self.desk.context.node(self._table))
+            chart = self.desk.context.node(getattr(judge, "chart_id", ""))
+            if chart is not None:
+                open_chart(self.desk.context.scene, chart)
 
     def _made(self, make: Callable[[Any, list[Node]], Node]) -> None:
         node = make(self.desk.context, comparing.chosen_volumes(self.desk.store))

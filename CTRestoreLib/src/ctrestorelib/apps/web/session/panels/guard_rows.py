@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from trame.widgets import html
 
 from ctrestorelib.apps.web.session.panels.panel import Panel
+from ctrestorelib.apps.web.session.tables import build_table, rows_of
 from ctrestorelib.quality.lights import details_html, line_html
 
 
@@ -22,7 +25,8 @@ class GuardRows:
 
     def __init__(self, panel: Panel) -> None:
         self._panel = panel
-        panel.show(cautions=[])
+        self._numbers_of = ""
+        panel.show(cautions=[], table=rows_of(None))
 
     def build_cautions(self) -> None:
         """Draw what to know before denoising."""
@@ -47,6 +51,7 @@ class GuardRows:
             html.Div(v_html=(f"{key}.details",))
             self._panel.button("numbers", "Show all numbers", self._numbers,
                                "Puts every measure with its interval into a table.")  # fmt: skip
+            build_table(f"{key}.table", "All measures")
 
     def refresh(self) -> None:
         """Look at the chosen volume if it is new, and show what is known."""
@@ -55,6 +60,8 @@ class GuardRows:
         if desk.store.get("denoise_guards") and not desk.session.busy:
             desk.attempt(lambda: guards.look_at(volume))
         result = guards.latest
+        if result is None or result.GetID() != self._numbers_of:
+            self._panel.show(table=rows_of(None))
         lights = guards.lights_of(result)
         self._panel.show(
             cautions=list(guards.cautions_of(volume)),
@@ -73,6 +80,14 @@ class GuardRows:
     def _numbers(self) -> None:
         desk = self._panel.desk
         result = desk.session.guards.latest
-        if result is not None and desk.session.guards.show_table(result) is not None:
-            desk.views.refresh()
-            desk.report("The numbers are in a table below the views.", failed=False)
+        if result is None:
+            return
+        table = desk.session.guards.show_table(result)
+        if table is not None:
+            self._numbers_of = result.GetID()
+            self._panel.show(table=_narrow(rows_of(table)))
+
+
+def _narrow(table: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the sentences: the lights say them, and the panel is narrow."""
+    return {"head": table["head"][:-1], "rows": [row[:-1] for row in table["rows"]]}
