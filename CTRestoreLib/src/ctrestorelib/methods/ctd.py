@@ -83,7 +83,7 @@ class CtdParams:
             "",
             (0, 1),
         ),
-    ] = 1.0
+    ] = 0.8
     coherence: Annotated[
         bool,
         Param(
