@@ -251,8 +251,8 @@ def _calibrate_i0(volume: Volume, fine: ParallelScan, kernel: Kernel, mu_water: 
 def coarse_line_integrals(slice_mu: Floats, fine: ParallelScan) -> Floats:
     """Return line integrals ``[view, bin]`` of a slice in 1/mm, made at reduced resolution.
 
-    They serve noise levels, which vary slowly: the slice is reduced to at most 128 pixels, projected
-    into at most 90 views and resampled to the views and bins of ``fine``.
+    They serve noise levels, which vary slowly: the slice is reduced to at most 128 pixels and
+    projected into at most 90 views; these are resampled to the views and bins of ``fine``.
     """
     factor = max(1, int(np.ceil(max(fine.shape) / _COARSE_PIXELS)))
     small, spacing = _reduce(slice_mu, factor), tuple(factor * s for s in fine.spacing_mm)

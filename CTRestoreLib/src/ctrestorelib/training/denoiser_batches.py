@@ -86,7 +86,8 @@ class DenoiserBatches:
     ) -> None:
         self.settings = settings or BatchSettings()
         items = load_items(folder)
-        chosen = [i for n, i in enumerate(items) if (n % _HELD_OUT_EVERY == 7) == held_out]
+        kept = min(7, len(items) - 1)  # the last one of a small collection
+        chosen = [i for n, i in enumerate(items) if (n % _HELD_OUT_EVERY == kept) == held_out]
         self.real = [i for i in chosen if i.real]
         self.made = [i for i in chosen if not i.real]
         if not (self.real or self.made):

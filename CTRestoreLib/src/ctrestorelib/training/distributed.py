@@ -74,7 +74,7 @@ def join_team() -> Generator[Team, None, None]:
 
 def graphics_cards() -> int:
     """Return how many CUDA devices torch can use here."""
-    return torch.cuda.device_count()
+    return int(torch.cuda.device_count())
 
 
 def _device(local_rank: int) -> torch.device:
