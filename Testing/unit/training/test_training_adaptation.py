@@ -155,7 +155,7 @@ def test_noise_that_looks_like_anatomy_is_found_out_by_neighbours(pretrained):
     assert run(structured, pretrained, wrong, (), plan).kept  # nothing tells it otherwise
     result = run(structured, pretrained, wrong, settings=plan)
     assert not result.kept
-    assert "predicted worse" in result.why
+    assert "not predicted better" in result.why
 
 
 def test_progress_is_reported_and_cancel_obeyed(noisy, pretrained):
@@ -250,6 +250,9 @@ def test_a_neighbour_example_shows_nothing_on_the_targets_side():
         made = crops.neighbour(Place(6, 0, 0, toward), step=2, rho=0.0)
         np.testing.assert_allclose(made["stack"][:, 0, 0], np.array(shown) * 10.0)
         assert made["target"][0, 0, 0] == pytest.approx(-toward * 20.0)
+        beyond = crops.beyond(Place(6, 0, 0, toward), step=4)
+        np.testing.assert_allclose(beyond["stack"][:, 0, 0], np.arange(4, 9) * 10.0)
+        assert beyond["target"][0, 0, 0] == pytest.approx(-toward * 40.0)
 
 
 def test_the_correction_takes_shared_noise_out_of_the_target():

@@ -150,6 +150,16 @@ class VolumeCrops:
         example["target"] = (stack[HALF] - target)[None] / (level * np.float32(1.0 - rho))
         return example
 
+    def beyond(self, place: Place, step: int) -> dict[str, Floats]:
+        """Return an example as at denoising, whose target is the slice ``step`` away.
+
+        That slice must lie outside the input, and its noise be independent of all the input's.
+        """
+        example = self.plain(place)
+        target = self._cut(place, place.k + place.toward * step)
+        example["target"] = (example["middle"] - target) / example["level"]
+        return example
+
     def plain(self, place: Place, offset: int = 0) -> dict[str, Floats]:
         """Return ``stack``, ``context``, ``middle`` and ``level`` as a denoiser sees them."""
         place = Place(place.k + offset, place.j, place.i)
