@@ -112,6 +112,11 @@ def test_making_goes_on_where_it_stopped(items):
     assert before == {p.name: p.stat().st_mtime_ns for p in items.iterdir()}
 
 
+def test_material_of_other_data_is_not_taken_for_this(items):
+    with pytest.raises(InputError, match="other volumes"):
+        make_items([ItemTask(0, None, 1, 1, seed=4)], items)
+
+
 def test_a_batch_depends_on_the_random_state_alone(items):
     source = DenoiserBatches(items, settings())
     one, two = source(0, np.random.default_rng(4)), source(9, np.random.default_rng(4))

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ctrestorelib.core.errors import InputError
 from ctrestorelib.physics.kernel_match import match_kernel
 from ctrestorelib.physics.parallel2d import Kernel
 from ctrestorelib.training.clean_volumes import CleanVolume, as_trainable, binned
@@ -83,9 +84,14 @@ def make_items(
 
     An item is complete when its JSON file exists, which is written last: a stopped run goes on
     where it was. Volumes too small or too noisy to train on leave no item.
+
+    Raises
+    ------
+    InputError
+        If the folder holds material that was made of something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    todo = [t for t in tasks if not (folder / f"{t.number:05d}.json").exists()]
+    todo = [t for t in tasks if not _is_made(t, folder)]
     work = partial(make_item, folder=folder)
     if processes == 1:
         for n, task in enumerate(todo):
@@ -99,13 +105,30 @@ def make_items(
     return sum(1 for _ in folder.glob("*_clean.npy"))
 
 
+def _is_made(task: ItemTask, folder: Path) -> bool:
+    path = folder / f"{task.number:05d}.json"
+    if not path.exists():
+        return False
+    if json.loads(path.read_text()).get("task") != _identity(task):
+        message = (
+            f"The folder {folder.name!r} holds training material of other volumes or settings."
+        )
+        raise InputError(message, hint="Give another output folder, or delete this one's items.")
+    return True
+
+
+def _identity(task: ItemTask) -> dict[str, object]:
+    source = "anatomy" if task.path is None else task.path.name
+    return {"source": source, "factor": task.factor, "noises": task.realisations, "seed": task.seed}
+
+
 def make_item(task: ItemTask, folder: Path) -> None:
     """Make one item; see :func:`make_items`."""
     rng = np.random.default_rng([task.seed, task.number])
     clean, kernel = _anatomy(rng) if task.path is None else _scan(task)
     stem = folder / f"{task.number:05d}"
     usable = clean is not None and min(clean.values.shape[1:]) >= _SMALLEST
-    facts: dict[str, object] = {"usable": usable}
+    facts: dict[str, object] = {"usable": usable, "task": _identity(task)}
     if usable and clean is not None:
         base = draw_recipe(rng, clean.spacing_mm[0])
         kernels = [kernel if kernel and rng.random() < 0.6 else base.kernel] * task.realisations
@@ -138,7 +161,6 @@ def blurred(values: Floats, kernel: Kernel, pixel_mm: float) -> Floats:
 
 
 def _scan(task: ItemTask) -> tuple[CleanVolume | None, Kernel | None]:
-    from ctrestorelib.core.errors import InputError
     from ctrestorelib.io.volumes import read_volume
 
     assert task.path is not None
