@@ -222,7 +222,7 @@ def test_segments_stay_above_the_overlay(context, host, comparison, pair):
     for volume, side in ((pair[0], left), (pair[1], right)):
         wanted = middle(alone(host, volume)).astype(int)[:, side]
         red = (wanted[..., 0] - wanted[..., 1:].max(axis=-1)) > 60
-        assert red.sum() > 300
+        assert red.sum() > 100  # how many depends on the view's size, which others may have set
         np.testing.assert_array_equal(wiped[:, side], wanted)
 
 

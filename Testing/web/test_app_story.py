@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -133,8 +134,7 @@ def wiped(person: Person) -> None:
     person.chooses("compare_mode", "Wipe")
     person.presses("compare", "show")
     person.sees_views(1)
-    person.settled()
-    picture = person.grey()
+    picture = laid_out(person)
     x, y, width, height = (person.tab.locator(".ctr-picture").bounding_box()[k]
                            for k in ("x", "y", "width", "height"))  # fmt: skip
     person.tab.mouse.move(x + width / 2, y + height / 2)
@@ -147,6 +147,17 @@ def wiped(person: Person) -> None:
     assert np.abs(moved - picture).max() > 60  # the line is elsewhere now
     assert 0.2 < float(person.reads(r"0\.\d\d", ".pg-slider output")) < 0.3
     person.shot("wipe")
+
+
+def laid_out(person: Person) -> np.ndarray:
+    """Return the picture of the view once it has its place: VTK begins with 300 x 300 pixels."""
+    end = time.monotonic() + 20
+    while True:
+        person.settled()
+        picture = person.grey()
+        if picture.shape != (300, 300):
+            return picture
+        assert time.monotonic() < end, "the view never got the size of its place"
 
 
 def segmented(person: Person) -> tuple[float, float]:
