@@ -17,7 +17,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,11 +39,12 @@ from ctrestorelib.physics.parallel2d import (
 from ctrestorelib.quality.noise import estimate_noise
 
 __all__ = ["coarse_line_integrals", "insert_noise", "match_kernel", "moving_average",
-           "slice_profile_correlation", "transmission_counts", "transmission_noise"]  # fmt: skip
+           "noise_image", "slice_profile_correlation", "transmission_counts", "transmission_noise",
+           "white_views"]  # fmt: skip
 
 ELECTRONIC_SD = 3.3
 """Electronic noise in counts, typical of clinical detectors."""
-_MAX_LOG_SD = 1.5  # a starved ray reads 1 to a few photons: its logarithm scatters no more
+MAX_LOG_SD = 1.5  # a starved ray reads 1 to a few photons: its logarithm scatters no more
 _COARSE_PIXELS = 128  # line integrals only set the noise level, which varies slowly
 _COARSE_VIEWS = 90
 _READINGS_AT_ONCE = 2**22
@@ -147,16 +148,11 @@ class _NoiseScan:
         starved = np.exp(p) / self.i0
         quantum = (1.0 / self.dose - 1.0) * starved
         electronic = (1.0 / self.dose**2 - 1.0) * (self.electronic_sd * starved) ** 2
-        return np.minimum(np.sqrt(quantum + electronic), _MAX_LOG_SD).astype(np.float32)
+        return np.minimum(np.sqrt(quantum + electronic), MAX_LOG_SD).astype(np.float32)
 
     def noise_hu(self, slice_mu: Floats, white: Floats) -> Floats:
         """Turn white noise ``[view, bin]`` into the noise image of a slice, in HU."""
-        noise = self.log_sd(slice_mu) * white
-        left, middle, right = (np.float32(c) for c in CROSSTALK)
-        blurred = middle * noise
-        blurred[:, 1:] += left * noise[:, :-1]
-        blurred[:, :-1] += right * noise[:, 1:]
-        image = backproject(filter_views(blurred, self.fine.bin_mm, self.kernel), self.fine)
+        image = noise_image(self.log_sd(slice_mu) * white, self.fine, self.kernel)
         return image * np.float32(1000.0 / self.mu_water)
 
 
@@ -219,12 +215,8 @@ def insert_noise(
     out = volume_hu.values.copy()
     if dose_fraction == 1.0:
         return volume_hu.with_values(out)
-    ring = [_white(rng, scan.fine) for _ in range(len(weights) - 1)]
-    for k in range(len(out)):
-        ring.append(_white(rng, scan.fine))
-        white = sum((w * r for w, r in zip(weights, reversed(ring), strict=True)), start=0.0)
-        out[k] += scan.noise_hu(_slice_mu(volume_hu, k, mu_water_per_mm), np.asarray(white))
-        ring.pop(0)
+    for k, white in enumerate(white_views(rng, scan.fine, weights, len(out))):
+        out[k] += scan.noise_hu(_slice_mu(volume_hu, k, mu_water_per_mm), white)
     out[padding] = volume_hu.values[padding]
     return volume_hu.with_values(out)
 
@@ -279,6 +271,42 @@ def _reduce(image: Floats, factor: int) -> Floats:
 
 def _slice_mu(volume: Volume, k: int, mu_water: float) -> Floats:
     return np.maximum(mu_from_hu(volume.values[k], mu_water), 0.0)
+
+
+def white_views(
+    rng: np.random.Generator, scan: ParallelScan, weights: NDArray[np.float32], slices: int
+) -> Iterator[Floats]:
+    """Yield white noise ``[view, bin]`` of unit variance for each slice, correlated along slices.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    scan
+        Views and bins.
+    weights
+        Of successive independent slices; see :func:`moving_average`.
+    slices
+        How many.
+    """
+    ring = [_white(rng, scan) for _ in range(len(weights) - 1)]
+    for _ in range(slices):
+        ring.append(_white(rng, scan))
+        white = sum((w * r for w, r in zip(weights, reversed(ring), strict=True)), start=0.0)
+        yield np.asarray(white)
+        ring.pop(0)
+
+
+def noise_image(noise: Floats, scan: ParallelScan, kernel: Kernel) -> Floats:
+    """Return the image ``[j, i]`` in 1/mm of noise in the log readings ``[view, bin]``.
+
+    Neighbouring bins share a part of it (crosstalk) before it is filtered and backprojected.
+    """
+    left, middle, right = (np.float32(c) for c in CROSSTALK)
+    blurred = middle * noise
+    blurred[:, 1:] += left * noise[:, :-1]
+    blurred[:, :-1] += right * noise[:, 1:]
+    return backproject(filter_views(blurred, scan.bin_mm, kernel), scan)
 
 
 def _white(rng: np.random.Generator, scan: ParallelScan) -> Floats:

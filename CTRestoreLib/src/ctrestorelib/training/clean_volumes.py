@@ -9,7 +9,6 @@ that is left is measured, and training adds several times as much.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from ctrestorelib.core.errors import InputError
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import PADDING_BELOW_HU, Volume, VolumeGeometry
-from ctrestorelib.io.volumes import read_volume
 from ctrestorelib.quality.noise import estimate_noise
 
 Floats = NDArray[np.float32]
@@ -82,14 +80,6 @@ def training_files(folder: Path, split: Path | None = None, part: str = "train")
         message = f"{len(absent)} volumes of the split are not in {folder.name!r}: {absent[0]}, ..."
         raise InputError(message, hint="Give the folder that the split file was written for.")
     return [folder / n for n in names]
-
-
-def clean_volumes(files: Sequence[Path], factors: Sequence[int] = (2,)) -> Iterator[CleanVolume]:
-    """Yield each file binned in the plane by each of ``factors``."""
-    for path in files:
-        volume = as_trainable(read_volume(path).volume)
-        for factor in factors:
-            yield binned(volume, factor, path.name)
 
 
 def as_trainable(volume: Volume) -> Volume:

@@ -15,13 +15,18 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from ctrestorelib.core.units import MU_WATER_PER_MM, mu_from_hu
-from ctrestorelib.physics.noise import coarse_line_integrals, moving_average
-from ctrestorelib.physics.parallel2d import CROSSTALK, ParallelScan, backproject, filter_views
+from ctrestorelib.physics.noise import (
+    MAX_LOG_SD,
+    coarse_line_integrals,
+    moving_average,
+    noise_image,
+    white_views,
+)
+from ctrestorelib.physics.parallel2d import ParallelScan
 from ctrestorelib.training.noise_recipe import NoiseRecipe
 
 Floats = NDArray[np.float32]
 
-_MAX_LOG_SD = 1.5  # a starved ray reads 1 to a few photons: its logarithm scatters no more
 _LEVEL_EVERY = 6  # slices between two looks at the photon numbers, which vary slowly
 _LEVEL_PIXELS = 15
 
@@ -60,15 +65,11 @@ def noise_images(
     """
     scan = ParallelScan(hu.shape[1:], (pixel_mm, pixel_mm), recipe.views, pixel_mm)
     weights = moving_average(recipe.slice_correlation)
-    ring = [_white(rng, scan) for _ in range(len(weights) - 1)]
     noise = np.empty(hu.shape, dtype=np.float32)
-    for k in range(len(hu)):
+    for k, white in enumerate(white_views(rng, scan, weights, len(hu))):
         if k % _LEVEL_EVERY == 0:
             sd = _log_sd(hu[min(k + _LEVEL_EVERY // 2, len(hu) - 1)], scan, recipe)
-        ring.append(_white(rng, scan))
-        white = sum((w * r for w, r in zip(weights, reversed(ring), strict=True)), start=0.0)
-        noise[k] = _reconstruct(sd * np.asarray(white), scan, recipe)
-        ring.pop(0)
+        noise[k] = noise_image(sd * white, scan, recipe.kernel)
     level = local_level(noise)
     typical = np.float32(np.median(level))
     return NoiseImages(noise / typical, level / typical)
@@ -90,16 +91,4 @@ def _log_sd(hu: Floats, scan: ParallelScan, recipe: NoiseRecipe) -> Floats:
     p -= recipe.bowtie * (p - p.mean())  # more photons where the body is thick
     starved = np.exp(np.minimum(p, 30.0)) / recipe.i0
     sd = np.sqrt(starved + (recipe.electronic_sd * starved) ** 2)
-    return np.minimum(sd, _MAX_LOG_SD).astype(np.float32)
-
-
-def _reconstruct(noise: Floats, scan: ParallelScan, recipe: NoiseRecipe) -> Floats:
-    left, middle, right = (np.float32(c) for c in CROSSTALK)
-    blurred = middle * noise
-    blurred[:, 1:] += left * noise[:, :-1]
-    blurred[:, :-1] += right * noise[:, 1:]
-    return backproject(filter_views(blurred, scan.bin_mm, recipe.kernel), scan)
-
-
-def _white(rng: np.random.Generator, scan: ParallelScan) -> Floats:
-    return rng.standard_normal((scan.views, scan.bins), dtype=np.float32)
+    return np.minimum(sd, MAX_LOG_SD).astype(np.float32)
