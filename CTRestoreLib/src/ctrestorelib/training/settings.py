@@ -30,6 +30,8 @@ class TrainingSettings:
         Steps of linear warm-up.
     clip_norm
         Largest L2 norm of the gradient of all weights together.
+    weight_decay
+        Share of each weight that is taken off per step and unit of learning rate (AdamW).
     ema_decay
         Decay of the running mean of the weights; smaller in the first steps, see
         :func:`ctrestorelib.training.stepper.ema_decay`.
@@ -58,6 +60,7 @@ class TrainingSettings:
     learning_rate: float = 3e-4
     warmup_steps: int = 100
     clip_norm: float = 1.0
+    weight_decay: float = 0.0
     ema_decay: float = 0.999
     seed: int = 0
     checkpoint_seconds: float = 120.0
@@ -79,6 +82,9 @@ class TrainingSettings:
             if not (math.isfinite(value) and value > 0):
                 message = f"{name} must be a number above 0; got {value}."
                 raise UsageError(message)
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            message = f"weight_decay must be a number of at least 0; got {self.weight_decay}."
+            raise UsageError(message)
         if not 0 <= self.ema_decay < 1:
             message = f"ema_decay must be in [0, 1); got {self.ema_decay}."
             raise UsageError(message)
@@ -91,9 +97,12 @@ class TrainingSettings:
         return asdict(self)
 
     def changed(self, record: dict[str, Any]) -> list[str]:
-        """Return the settings that decide the result and differ from those of ``record``."""
-        names = [field.name for field in fields(self) if field.name not in _HOW_NOT_WHAT]
-        return [name for name in names if record.get(name) != getattr(self, name)]
+        """Return the settings that decide the result and differ from those of ``record``.
+
+        A record from before a setting existed has its default.
+        """
+        deciding = [field for field in fields(self) if field.name not in _HOW_NOT_WHAT]
+        return [f.name for f in deciding if record.get(f.name, f.default) != getattr(self, f.name)]
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,9 @@ class Stepper:
         self.rank, self.done = rank, 0
         self._call = call if call is not None else network
         self.trained = [p for p in network.parameters() if p.requires_grad]
-        self.adam = torch.optim.Adam(self.trained, lr=settings.learning_rate)
+        self.adam = torch.optim.AdamW(
+            self.trained, lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
         self.mean = AveragedModel(network, avg_fn=self._average)
 
     def step(self, batch: Batch, agree: Callable[[bool], bool] = bool) -> dict[str, float]:
