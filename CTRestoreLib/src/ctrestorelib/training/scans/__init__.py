@@ -1,0 +1,1 @@
+"""Virtual scans to train reconstructors on: subjects, acquisitions, a store (layer: training)."""
