@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ctrestorelib.recon.view_misfit import view_misfit
+
 
 def residual_report(
     residual: NDArray[np.float32], data: NDArray[np.float32], weights: NDArray[np.float32]
@@ -42,4 +44,5 @@ def residual_report(
         "relative_residual": (squares / max(size, 1e-30)) ** 0.5,
         "readings_used": readings,
         "readings_left_out": int(residual.size - used.sum()),
+        **view_misfit(residual, data, weights).to_json(),
     }
