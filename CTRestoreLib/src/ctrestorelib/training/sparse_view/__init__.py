@@ -1,0 +1,1 @@
+"""Training of the default reconstructor from few views, stage by stage (layer: training)."""
