@@ -168,8 +168,13 @@ def test_compare_writes_one_self_contained_page(ctrestore, scan_file, tmp_path):
 def test_ctrl_c_cancels_cleanly(tmp_path):
     values = np.random.default_rng(0).normal(0, 20, (400, 256, 256)).astype(np.float32)
     np.save(tmp_path / "in.npy", values)
+    command = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's '&' ignores it
+        "from ctrestorelib.apps.cli.main import main; main()"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-c", "from ctrestorelib.apps.cli.main import main; main()", "denoise",
+        [sys.executable, "-c", command, "denoise",
          str(tmp_path / "in.npy"), str(tmp_path / "out.nii"), "--method", "nlm", "--voxel-size",
          "1,1,1", "--input-unit", "hu", "--threads", "1"],
         stderr=subprocess.PIPE, text=True,
