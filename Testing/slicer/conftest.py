@@ -21,7 +21,7 @@ collect_ignore_glob = ["test_*.py"] if _ABSENT else _ON_THE_BENCH if _NO_QT else
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bench.fixtures import bench, slicer_bench  # noqa: E402, F401
+from bench.fixtures import bench, slicer_bench, views_of_the_bench  # noqa: E402, F401
 
 
 def pytest_report_header():
@@ -63,14 +63,35 @@ def one_knee_of_a_kind():
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def views_end_with_their_file():
+    """Close the comparison's views after a file: they would follow the next one's scene too."""
+    yield
+    if "view_host" in sys.modules:
+        sys.modules["view_host"].close_shared_views()
+
+
 @pytest.fixture
 def context(slicer_app):
     """Return an empty scene with its logics."""
     from ctrestorelib.mrml.scene import SceneContext
 
-    slicer_app.scene.Clear(0)
-    yield SceneContext(slicer_app.scene, slicer_app.volumes_logic, slicer_app.segmentations_logic)
-    slicer_app.scene.Clear(0)
+    scene = slicer_app.scene
+    if _changes(scene) != _when_emptied:
+        scene.Clear(0)
+    yield SceneContext(scene, slicer_app.volumes_logic, slicer_app.segmentations_logic)
+    scene.Clear(0)
+    _when_emptied.update(_changes(scene))
+
+
+_when_emptied: dict[str, int] = {}
+"""Nothing has happened to the scene since a test emptied it: once is enough, it takes its time."""
+
+
+def _changes(scene):
+    """Return when nodes came or went last, and when one changed last."""
+    nodes = scene.GetNodes()
+    return {"nodes": nodes.GetMTime(), "latest": max(node.GetMTime() for node in nodes)}
 
 
 @pytest.fixture

@@ -9,11 +9,39 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 import vtk
-from trame_slicer.views import DirectViewFactory, SliceView, ViewLayoutDefinition, ViewType
+from trame_slicer.views import SliceView, ViewLayoutDefinition, ViewType
 from vtk.util.numpy_support import vtk_to_numpy
 
 OSMESA = ctypes.util.find_library("OSMesa") or ctypes.util.find_library("OSMesa32")
 NO_OSMESA = "real view pixels need libOSMesa (Debian: libosmesa6)"
+
+
+class SceneSliceView(SliceView):
+    """A slice view on the node that the scene has already, if it has one.
+
+    A view that makes a node of its own and gets the scene's afterwards draws segments at the pose
+    of its first node for good, whatever becomes of the second.
+    """
+
+    def set_scene(self, scene):
+        node = scene.GetSingletonNode(self.name, "vtkMRMLSliceNode")
+        if node is None or self._view_node is not None:
+            super().set_scene(scene)
+            return
+        self._event_observer.UpdateObservation(None, scene, scene.EndCloseEvent)
+        self._scene = scene
+        self._logic.SetMRMLScene(scene)
+        self._logic.SetSliceNode(node)
+        self.set_view_node(node)
+
+
+def close_view(view, logics):
+    """Let a view go from its scene, and its logic from those of the application."""
+    view.set_render_blocked(True)
+    logics.RemoveItem(view._logic)
+    view._displayable_manager_group.SetMRMLDisplayableNode(None)
+    view._logic.SetMRMLScene(None)
+    view.finalize()
 
 
 @dataclass
@@ -58,8 +86,7 @@ class ViewHost:
         self.size = size
         self.handles = {}
         self.rectangles = {}
-        self.factory = DirectViewFactory(do_render_offscreen=True)
-        self._open(ViewLayoutDefinition.axial_view())
+        self.open_red()
         self.logic = slicer.vtkMRMLLayoutLogic()
         self.logic.SetMRMLScene(app.scene)
 
@@ -92,17 +119,23 @@ class ViewHost:
         self.size = size
         self.set_layout(self.layout())
 
+    def open_red(self):
+        """Open Slicer's own axial view unless it is there."""
+        self._open(ViewLayoutDefinition.axial_view())
+
+    def close_views(self):
+        """Close all views: they would follow the scene of tests without a window too."""
+        for handle in self.handles.values():
+            close_view(handle.view, self.app.app_logic.GetSliceLogics())
+        self.handles, self.rectangles = {}, {}
+
     def _open(self, definition):
         tag = definition.singleton_tag
         if tag in self.handles:
             return
         assert definition.view_type is ViewType.SLICE_VIEW
-        view = self.factory.create_view(definition, self.app.scene, self.app.app_logic)
-        # A slice logic makes a node of its own even if the scene has that singleton already.
-        node = self.app.scene.GetSingletonNode(tag, "vtkMRMLSliceNode")
-        if view.get_view_node() is not node:
-            view._logic.SetSliceNode(node)
-            view.set_view_node(node)
+        view = SceneSliceView(self.app.scene, self.app.app_logic, tag)
+        view.set_view_properties(definition.properties)
         view._logic.SetDisplayableManagerGroup(view._displayable_manager_group)
         # Drawn when grabbed, not at every change of a node; and without costly smooth edges.
         view.set_render_blocked(True)
@@ -160,10 +193,17 @@ def shared_host(app, size=(640, 320)):
     if not _HOSTS:
         _HOSTS.append(ViewHost(app))
     host = _HOSTS[0]
+    host.open_red()
     host.size = size
     host.layout_node.SetViewArrangement(3)
     host.rectangles = {}
     return host
+
+
+def close_shared_views():
+    """Close the views of the one host, if there is one; the next who asks for it opens new ones."""
+    for host in _HOSTS:
+        host.close_views()
 
 
 def draw_chart(chart, size):

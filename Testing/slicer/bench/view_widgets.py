@@ -10,6 +10,7 @@ from PySide6.QtGui import QColor, QImage, QPainter
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 from trame_slicer.views import SliceView, ThreeDView
 from trame_slicer.views.render_scheduler import ScheduledRenderStrategy
+from view_host import SceneSliceView, close_view
 from vtkmodules.util.numpy_support import vtk_to_numpy
 
 _WAIT_MS = 5
@@ -32,21 +33,6 @@ class QtRendering(ScheduledRenderStrategy):
     def _now(self):
         if self.on_render is not None:
             self.on_render()
-
-
-class _BenchSliceView(SliceView):
-    """A slice view on the node that the layout logic has already made."""
-
-    def set_scene(self, scene):
-        node = scene.GetSingletonNode(self.name, "vtkMRMLSliceNode")
-        if node is None or self._view_node is not None:
-            super().set_scene(scene)
-            return
-        self._event_observer.UpdateObservation(None, scene, scene.EndCloseEvent)
-        self._scene = scene
-        self._logic.SetMRMLScene(scene)
-        self._logic.SetSliceNode(node)
-        self.set_view_node(node)
 
 
 class _BenchThreeDView(ThreeDView):
@@ -189,16 +175,23 @@ class _Framed(QWidget):
     def viewport(self):
         return self._canvas
 
+    def close_view(self):
+        """Let go of the scene and of the render window."""
+        self._canvas.paused = True
+        close_view(self._view, self._logics())
+
 
 class SliceWidget(_Framed):
     """What `layoutManager.sliceWidget(name)` returns."""
 
     def __init__(self, core, tag, parent=None):
-        view = _BenchSliceView(
-            core.scene, core.app_logic, tag, scheduled_render_strategy=QtRendering()
-        )
-        self._view = view
+        strategy = QtRendering()
+        view = SceneSliceView(core.scene, core.app_logic, tag, scheduled_render_strategy=strategy)
+        self._core, self._view = core, view
         super().__init__(view.get_view_node(), ViewCanvas(view), parent)
+
+    def _logics(self):
+        return self._core.app_logic.GetSliceLogics()
 
     def _title(self):
         label, offset = super()._title(), self._view.get_slice_value()
@@ -282,9 +275,12 @@ class ThreeDWidget(_Framed):
     def __init__(self, core, tag, parent=None):
         strategy = QtRendering()
         view = _BenchThreeDView(core.scene, core.app_logic, tag, scheduled_render_strategy=strategy)
-        self._view = view
+        self._core, self._view = core, view
         view.get_view_node().SetVolumeRenderingQuality(0)
         super().__init__(view.get_view_node(), ViewCanvas(view), parent)
+
+    def _logics(self):
+        return self._core.app_logic.GetViewLogics()
 
     def mrmlViewNode(self):
         return self._node
