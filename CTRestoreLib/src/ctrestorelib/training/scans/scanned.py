@@ -17,12 +17,12 @@ from scipy import ndimage
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.quality.noise import estimate_noise
-from ctrestorelib.training.anatomy.fields import Array, smooth_field
+from ctrestorelib.training.anatomy.fields import Array
 from ctrestorelib.training.clean_volumes import AIR_HU, as_trainable
+from ctrestorelib.training.scans.posing import LARGEST_MM, draw_pose, posed
 
 _FADE_MM = 4.0
 _SHARE_OF_EDGE = (0.7, 1.15)  # edge of the cube by that of the stack's mean width
-_SLAB = 16
 
 
 def scanned_subject(path: Path, rng: np.random.Generator, cells: int) -> Volume:
@@ -39,12 +39,9 @@ def scanned_subject(path: Path, rng: np.random.Generator, cells: int) -> Volume:
     """
     source = _prepared(path)
     stack = np.array(source.shape[::-1]) * source.geometry.spacing_mm
-    edge = float(np.mean(stack) * rng.uniform(*_SHARE_OF_EDGE))
+    edge = min(float(np.mean(stack) * rng.uniform(*_SHARE_OF_EDGE)), LARGEST_MM)
     grid = VolumeGeometry.from_spacing((cells,) * 3, (edge / cells,) * 3)
-    pose = _pose(rng, stack, edge)
-    warp = [float(rng.uniform(0, 0.02)) * edge * smooth_field(rng, (8,) * 3, (4,) * 3)
-            for _ in range(3)]  # fmt: skip
-    hu = _sampled(source, grid, pose, warp)
+    hu = posed(source, grid, draw_pose(rng, stack, edge))
     hu = (hu - AIR_HU) * np.float32(rng.uniform(0.97, 1.03)) + np.float32(AIR_HU)
     matter = np.clip((hu + 700) / 300, 0, 1)
     hu += matter * np.float32(rng.uniform(-30, 30))
@@ -94,40 +91,4 @@ def _fade(grid: VolumeGeometry) -> Array:
         shape = [1, 1, 1]
         shape[axis] = n
         out *= (ramp * ramp * (3 - 2 * ramp)).reshape(shape)
-    return out
-
-
-def _pose(rng: np.random.Generator, stack: np.ndarray, edge: float) -> np.ndarray:
-    """Return the 3x4 map from the cube to the stack, mm to mm, both about their middles."""
-    turn = np.deg2rad(90.0 * rng.integers(4) + rng.uniform(-15, 15))
-    cos, sin = np.cos(turn), np.sin(turn)
-    flips = np.diag(rng.choice([-1.0, 1.0], 3))
-    scale = 1 / rng.uniform(0.8, 1.25)
-    matrix = scale * flips @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
-    free = np.maximum(stack - edge * scale, 0) / 2
-    shift = rng.uniform(-1, 1, 3) * (free + 0.05 * edge)
-    return np.concatenate([matrix, shift[:, None]], axis=1)
-
-
-def _sampled(source: Volume, grid: VolumeGeometry, pose: np.ndarray, warp: list[Array]) -> Array:
-    """Sample the stack on the cube, a few slices at a time; outside it is air."""
-    n = grid.shape[0]
-    at = (np.arange(n) - (n - 1) / 2) * grid.spacing_mm[0]
-    knots = (np.arange(n) + 0.5) * 8 / n - 0.5
-    spacing = np.array(source.geometry.spacing_mm)
-    middle = (np.array(source.shape[::-1]) - 1) / 2
-    out = np.empty(grid.shape, np.float32)
-    for low in range(0, n, _SLAB):
-        part = slice(low, min(low + _SLAB, n))
-        z, y, x = np.meshgrid(at[part], at, at, indexing="ij", sparse=True)
-        where = np.stack(np.meshgrid(knots[part], knots, knots, indexing="ij"))
-        bent = [ndimage.map_coordinates(w, where, order=1, mode="nearest") for w in warp]
-        x, y, z = x + bent[0], y + bent[1], z + bent[2]
-        ijk = [
-            (row[0] * x + row[1] * y + row[2] * z + row[3]) / d + m
-            for row, d, m in zip(pose, spacing, middle, strict=True)
-        ]
-        out[part] = ndimage.map_coordinates(
-            source.values, ijk[::-1], order=1, mode="constant", cval=AIR_HU
-        )
     return out

@@ -13,18 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from ctrestorelib.core.errors import UsageError
-from ctrestorelib.core.units import Unit
-from ctrestorelib.core.volume import Volume, VolumeGeometry
+from ctrestorelib.core.volume import Volume
 from ctrestorelib.training.anatomy.fields import Array
 from ctrestorelib.training.clean_volumes import AIR_HU
+from ctrestorelib.training.scans.procedural import KINDS, procedural_subject
 from ctrestorelib.training.scans.scanned import scanned_subject
 
+__all__ = ["KINDS", "SCAN", "SubjectTask", "make_subject", "subject_tasks"]
+
 SCAN = "scan"
-KINDS: dict[str, float] = {
-    "chest": 3, "abdomen": 3, "pelvis": 3, "knee": 3, "limb": 2, "head": 2,
-    "foam": 0.5, "shells": 0.5, "inserts": 0.5, "grains": 0.5,
-}  # fmt: skip
-"""Procedural kinds of subject, and how often each is made (weights)."""
+"""The kind of a subject that was scanned for real."""
 HIGHEST_HU = 8000.0
 """Titanium; nothing attenuates more."""
 FEWEST_CELLS = 32
@@ -101,32 +99,16 @@ def make_subject(task: SubjectTask, cells: int) -> Volume:
     if task.path is not None:
         volume = scanned_subject(task.path, rng, cells)
     else:
-        volume = _procedural(task.kind, rng, cells)
+        volume = procedural_subject(task.kind, rng, cells)
     hu = np.clip(volume.values, AIR_HU, HIGHEST_HU)
     return volume.with_values((hu - AIR_HU) * _room(cells) + np.float32(AIR_HU))
-
-
-def _procedural(kind: str, rng: np.random.Generator, cells: int) -> Volume:
-    from ctrestorelib.geometry.knee import knee_phantom
-    from ctrestorelib.training.anatomy import make_anatomy
-
-    if kind not in KINDS:
-        message = f"The kind of a subject is one of {', '.join(KINDS)}; got {kind!r}."
-        raise UsageError(message)
-    if kind == "knee":
-        edge = float(rng.uniform(150, 205))
-        grid = VolumeGeometry.from_spacing((cells,) * 3, (edge / cells,) * 3)
-        return knee_phantom(grid, seed=int(rng.integers(2**31)), implant=bool(rng.random() < 0.3))
-    edge = float(np.exp(rng.uniform(np.log(180), np.log(400))))
-    grid = VolumeGeometry.from_spacing((cells,) * 3, (edge / cells,) * 3)
-    hu = make_anatomy(rng, (cells,) * 3, (edge / cells,) * 3, kind=kind)
-    return Volume(hu, grid, Unit.HU)
 
 
 def _room(cells: int) -> Array:
     """Return 1 inside and 0 near the four sides, with rounded corners; shape (1, j, i)."""
     at = np.abs((np.arange(cells) + 0.5) * 2 / cells - 1)
     away = (at[:, None] ** 4 + at**4) ** 0.25
-    ramp = np.clip((0.97 - away) / (6 / cells), 0, 1)
+    limit = 1 - max(0.03, 1 / cells)
+    ramp = np.clip((limit - away) / (6 / cells), 0, 1)
     inside: Array = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
     return inside[None]

@@ -1,0 +1,1 @@
+"""Whole bodies and objects that make sense in all three planes (layer: training)."""
