@@ -56,7 +56,7 @@ class Codebook(nn.Module):
         self.register_buffer("codes", torch.zeros(codes, channels))
         self.register_buffer("counts", torch.zeros(codes))
         self.register_buffer("sums", torch.zeros(codes, channels))
-        self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("begun", torch.zeros((), dtype=torch.int64))
 
     def forward(self, features: torch.Tensor) -> Quantised:
         """Return the quantised ``features`` ``[batch, channel, k, j, i]`` and the loss.
@@ -97,7 +97,7 @@ class Codebook(nn.Module):
         self.codes.copy_(_agreed(codes))
         self.counts.copy_(_agreed(counts * share).clamp_min(_NEW_COUNT))
         self.sums.copy_(self.codes * self.counts[:, None])
-        self.begun.fill_(True)
+        self.begun.fill_(1)
 
     def _follow(self, flat: torch.Tensor, nearest: torch.Tensor) -> None:
         counts, sums = (_added(t) for t in _tally(flat, nearest, len(self.codes)))
