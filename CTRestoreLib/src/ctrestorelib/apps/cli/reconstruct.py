@@ -12,7 +12,7 @@ from ctrestorelib.apps.cli import files, options
 from ctrestorelib.core.errors import UsageError
 from ctrestorelib.core.units import MU_WATER_PER_MM, Unit
 from ctrestorelib.core.volume import VolumeGeometry
-from ctrestorelib.geometry.grids import default_grid
+from ctrestorelib.geometry.field_of_view import default_grid
 from ctrestorelib.geometry.projections import ProjectionSet
 from ctrestorelib.io.projections import read_projections
 from ctrestorelib.io.volumes import read_volume
