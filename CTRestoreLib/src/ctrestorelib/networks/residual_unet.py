@@ -8,8 +8,9 @@ restoration exact. It has no normalisation layers: nothing in it depends on the 
 from __future__ import annotations
 
 import torch
-from torch import nn
 from torch.nn import functional
+
+from ctrestorelib.networks.unet_body import UNetBody
 
 DOWN = 16
 """Rows and columns of the input must be multiples of this."""
@@ -18,7 +19,7 @@ KNEE = 4.0
 _BLUR_CELL = 4  # pixels per cell of the coarse grid on which the local mean is taken
 
 
-class ResidualUNet(nn.Module):
+class ResidualUNet(UNetBody):
     """U-Net on pixel-unshuffled slices: noise mean and its uncertainty.
 
     Parameters
@@ -35,23 +36,11 @@ class ResidualUNet(nn.Module):
     """
 
     def __init__(self, width: int = 32, slices: int = 5) -> None:
-        super().__init__()
         if slices % 2 == 0 or slices < 1 or width < 4:
             message = f"slices must be odd and width at least 4; got {slices} and {width}."
             raise ValueError(message)
+        super().__init__(seen=slices + 2, width=width, made=2)
         self.width, self.slices = width, slices
-        channels = [width * 2**level for level in range(4)]
-        seen = 4 * (slices + 2)
-        self.down = nn.ModuleList(
-            _pair(a, b) for a, b in zip([seen, *channels], channels, strict=False)
-        )
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(2 * c, c, kernel_size=2, stride=2) for c in channels[:3]
-        )
-        self.merge = nn.ModuleList(_pair(2 * c, c) for c in channels[:3])
-        self.head = nn.Conv2d(channels[0], 8, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
 
     def forward(
         self, stack: torch.Tensor, context: torch.Tensor
@@ -73,14 +62,7 @@ class ResidualUNet(nn.Module):
             Two tensors ``(n, 1, rows, columns)``: restored = middle - mean; the error of the mean
             is Laplace-distributed with scale exp(log_scale).
         """
-        x = functional.pixel_unshuffle(torch.cat([local_contrast(stack), context], 1), 2)
-        skips = []
-        for level, block in enumerate(self.down):
-            x = block(functional.max_pool2d(x, 2) if level else x)
-            skips.append(x)
-        for level in (2, 1, 0):
-            x = self.merge[level](torch.cat([self.up[level](x), skips[level]], 1))
-        out = functional.pixel_shuffle(self.head(x), 2)
+        out = self.through(torch.cat([local_contrast(stack), context], 1))
         return out[:, :1], out[:, 1:]
 
 
@@ -98,12 +80,3 @@ def local_contrast(stack: torch.Tensor) -> torch.Tensor:
         coarse, scale_factor=float(_BLUR_CELL), mode="bilinear", align_corners=False
     )
     return KNEE * torch.asinh((stack - mean) / KNEE)
-
-
-def _pair(before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(before, after, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(after, after, 3, padding=1),
-        nn.ReLU(inplace=True),
-    )

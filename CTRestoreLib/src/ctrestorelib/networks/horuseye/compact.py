@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ctrestorelib.networks.unet_body import UNetBody
+
 CLIPS = (6.0, 60.0)
 """Soft limits, in noise units, of the two views of a slice: fine grain, and edges of bone."""
 _CELL = 4  # pixels per cell of the coarse grid on which the local mean is taken
@@ -49,32 +51,14 @@ class CompactExtractor(nn.Module):
         return predicted
 
 
-class _UNet(nn.Module):
-    """Four levels, two 3x3 convolutions each, no normalisation; zero output at the start."""
+class _UNet(UNetBody):
+    """The body as a network of its own, one channel out; weights are named below ``unet``."""
 
     def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        levels = [width * 2**level for level in range(4)]
-        self.down = nn.ModuleList(
-            _pair(a, b) for a, b in zip((4 * channels, *levels), levels, strict=False)
-        )
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(2 * c, c, kernel_size=2, stride=2) for c in levels[:3]
-        )
-        self.merge = nn.ModuleList(_pair(2 * c, c) for c in levels[:3])
-        self.head = nn.Conv2d(levels[0], 4, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        super().__init__(seen=channels, width=width, made=1)
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
-        x = functional.pixel_unshuffle(views, 2)
-        skips = []
-        for level, block in enumerate(self.down):
-            x = block(functional.max_pool2d(x, 2) if level else x)
-            skips.append(x)
-        for level in (2, 1, 0):
-            x = self.merge[level](torch.cat([self.up[level](x), skips[level]], 1))
-        return functional.pixel_shuffle(self.head(x), 2)
+        return self.through(views)
 
 
 def local_mean(slices: torch.Tensor) -> torch.Tensor:
@@ -91,12 +75,3 @@ def _views(slices: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     contrast = slices - mean
     fine, coarse = CLIPS
     return torch.cat([fine * torch.tanh(contrast / fine), 4.0 * torch.tanh(contrast / coarse)], 1)
-
-
-def _pair(before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(before, after, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(after, after, 3, padding=1),
-        nn.ReLU(inplace=True),
-    )
