@@ -67,12 +67,12 @@ class Codebook(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             found = mixed.float().movedim(1, -1)
             flat = found.reshape(-1, found.shape[-1])
-            chosen = self._replaced(flat.detach())
+            with torch.no_grad():
+                chosen = self._replaced(flat)
             loss = (flat - chosen).square().mean()
             passed = (flat + (chosen - flat).detach()).reshape(found.shape).movedim(-1, 1)
         return Quantised(self.after(passed), loss)
 
-    @torch.no_grad()
     def _replaced(self, flat: torch.Tensor) -> torch.Tensor:
         """Return the nearest code of each feature ``[feature, channel]``, then follow them."""
         if self.training and not bool(self.begun):
@@ -136,7 +136,7 @@ def _drawn(flat: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _in_team() -> bool:
-    return distributed.is_available() and distributed.is_initialized()
+    return bool(distributed.is_available() and distributed.is_initialized())
 
 
 def _added(values: torch.Tensor) -> torch.Tensor:

@@ -74,12 +74,12 @@ def read_views(features: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
 def read_strongest(features: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     """Return the largest of :func:`read_views` over all views ``[batch, channel, point]``.
 
-    View by view, so that it takes little memory; for use without gradients.
+    View by view, so that it takes little memory where no gradients are kept.
     """
     strongest = read_views(features[:, :1], at[:, :1])[:, 0]
     for view in range(1, features.shape[1]):
         one = slice(view, view + 1)
-        torch.maximum(strongest, read_views(features[:, one], at[:, one])[:, 0], out=strongest)
+        strongest = torch.maximum(strongest, read_views(features[:, one], at[:, one])[:, 0])
     return strongest
 
 

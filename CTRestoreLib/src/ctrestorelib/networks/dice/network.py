@@ -147,9 +147,11 @@ class DiceNetwork(nn.Module):
         values = self.point_decoder(torch.cat([read_cube(volume, points), *read], 1))
         return DiceOutput(values.float(), quantisation, denoising)
 
-    @torch.no_grad()
     def see(self, projections: torch.Tensor, matrices: torch.Tensor) -> Seen:
-        """Return the features of a scan ``[1, view, row, col]``; :meth:`decode` reads them."""
+        """Return the features of a scan ``[1, view, row, col]``; :meth:`decode` reads them.
+
+        Works view by view where it can, which saves memory where no gradients are kept.
+        """
         views = [
             torch.cat(parts, 1)
             for parts in zip(*(self.encoder(p) for p in projections.split(1, 1)), strict=True)
@@ -161,7 +163,6 @@ class DiceNetwork(nn.Module):
             clean = [layer(x) for layer, x in zip(self.cleaners, clean, strict=True)]
         return Seen(views, self.volume_decoder(clean))
 
-    @torch.no_grad()
     def decode(self, seen: Seen, matrices: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Return the attenuation ``[1, point]`` at ``points`` ``[1, point, 3]`` of a seen scan."""
         at = on_detectors(points, matrices)

@@ -72,7 +72,8 @@ def noisy(
     if rng.random() < noise.free_share:
         return clean
     mu = np.float32(scan.mu_water_per_mm)
-    return transmission_noise(clean * mu, i0, sd, rng) / mu
+    measured: Floats = transmission_noise(clean * mu, i0, sd, rng) / mu
+    return measured
 
 
 def voxel_points(chosen: NDArray[np.integer], cells: int) -> Floats:
@@ -84,4 +85,4 @@ def voxel_points(chosen: NDArray[np.integer], cells: int) -> Floats:
 def truth_at(scan: StoredScan, chosen: NDArray[np.integer], top: float) -> Floats:
     """Return the attenuation of voxels in units of water, from 0 to ``top``."""
     values = scan.truth.reshape(-1)[chosen]
-    return np.clip(values, 0.0, top).astype(np.float32)
+    return np.asarray(np.clip(values, 0.0, top), dtype=np.float32)
