@@ -36,7 +36,7 @@ from ctrestorelib.networks.dice import CubeFrame, DiceNetwork, DiceSettings  # n
 from ctrestorelib.restorer.plan import Budget  # noqa: E402
 from ctrestorelib.restorer.protocol import Inputs, Restorer  # noqa: E402
 from ctrestorelib.training.deepsparse import TrainingStage, settings_for  # noqa: E402
-from ctrestorelib.training.deepsparse.weights import save_trained  # noqa: E402
+from ctrestorelib.training.deepsparse.weights import save_released, save_trained  # noqa: E402
 
 TINY = DiceSettings(widths=(3, 4), pixels=16, grid=5, codes=8, channels=6, hidden=(8, 4))
 EDGE, MU = 40.96, 0.02
@@ -251,6 +251,23 @@ def test_weights_say_what_they_are(weights, tmp_path):
             describe(str(what))
     with pytest.raises(WeightsError):
         describe("ctd-standard")  # a released network of another kind
+
+
+def test_released_weights_are_half_as_large_and_reconstruct_the_same(weights, tmp_path):
+    path = tmp_path / "released.safetensors"
+    assert save_released(weights, path) < 1e-3
+    assert path.stat().st_size < weights.stat().st_size
+    taken, grid = measured(scan()), grid_of(5)
+    whole, half = (run(taken, grid, file)[0] for file in (weights, path))
+    np.testing.assert_allclose(half, whole, atol=0.01 * MU)
+
+
+def test_the_full_network_fits_into_a_release(tmp_path):
+    path = tmp_path / "full.safetensors"
+    chosen = settings_for("full", TrainingStage.VIEWS)
+    save_trained(DiceNetwork(chosen.network, denoise=True), path, chosen)
+    save_released(path, tmp_path / "half.safetensors")
+    assert (tmp_path / "half.safetensors").stat().st_size < 16e6
 
 
 def test_the_variant_nearest_in_views_is_taken():

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
 from ctrestorelib.core.errors import WeightsError
+from ctrestorelib.core.files import atomic_path
 from ctrestorelib.networks.dice import DiceNetwork, DiceSettings
 from ctrestorelib.training.deepsparse.settings import DeepSparseSettings, TrainingStage
 from ctrestorelib.training.export import load_weights, save_weights
+from ctrestorelib.weights.store import check_size
 from ctrestorelib.weights.tensors import read_tensors
 
 NAME = "deepsparse.safetensors"
@@ -36,6 +43,48 @@ def save_trained(
         cells=settings.cells,
         **notes,
     )
+
+
+def save_released(weights: Path, path: Path) -> float:
+    """Write trained weights at half the size, as a package can carry them.
+
+    Convolutions are stored as float16; codes, running statistics and everything small stay float32.
+
+    Parameters
+    ----------
+    weights
+        ``deepsparse.safetensors`` of a finished stage.
+    path
+        Target; written as a whole or not at all.
+
+    Returns
+    -------
+    float
+        Largest change of a weight relative to the largest of its tensor.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read, is not of DeepSparse, or the result is too large to release.
+    """
+    file = read_tensors(weights)
+    if file.about.get("architecture") != ARCHITECTURE:
+        message = f"{weights.name} does not hold weights of DeepSparse."
+        raise WeightsError(message, hint=f"Give the {NAME} of a finished stage.")
+    tensors, worst = {}, 0.0
+    for name, values in file.arrays.items():
+        tensors[name] = torch.from_numpy(values)
+        if values.dtype == np.float32 and values.ndim >= 3:
+            half = values.astype(np.float16)
+            change = np.abs(half.astype(np.float32) - values).max() / max(
+                np.abs(values).max(), 1e-9
+            )
+            worst = max(worst, float(change))
+            tensors[name] = torch.from_numpy(half)
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"about": json.dumps(file.about, sort_keys=True)})
+        check_size(temporary)
+    return worst
 
 
 def network_for(settings: DeepSparseSettings, start: Path | None) -> DiceNetwork:
