@@ -19,10 +19,12 @@ from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.quality.noise import estimate_noise
 from ctrestorelib.training.anatomy.fields import Array
 from ctrestorelib.training.clean_volumes import AIR_HU, as_trainable
-from ctrestorelib.training.scans.posing import LARGEST_MM, draw_pose, posed
+from ctrestorelib.training.scans.posing import LARGEST_MM, Pose, draw_pose, posed
 
 _FADE_MM = 4.0
-_SHARE_OF_EDGE = (0.7, 1.15)  # edge of the cube by that of the stack's mean width
+_SHARE_OF_EDGE = (0.7, 1.25)  # edge of the cube by that of the stack's mean width
+_CANDIDATES = 3  # poses drawn, of which the one that shows most is taken
+_LOOK = 20  # cells along each edge of a coarse look
 
 
 def scanned_subject(path: Path, rng: np.random.Generator, cells: int) -> Volume:
@@ -41,11 +43,19 @@ def scanned_subject(path: Path, rng: np.random.Generator, cells: int) -> Volume:
     stack = np.array(source.shape[::-1]) * source.geometry.spacing_mm
     edge = min(float(np.mean(stack) * rng.uniform(*_SHARE_OF_EDGE)), LARGEST_MM)
     grid = VolumeGeometry.from_spacing((cells,) * 3, (edge / cells,) * 3)
-    hu = posed(source, grid, draw_pose(rng, stack, edge))
+    poses = [draw_pose(rng, stack, edge) for _ in range(_CANDIDATES)]
+    hu = posed(source, grid, max(poses, key=lambda pose: _interest(source, pose, edge)))
     hu = (hu - AIR_HU) * np.float32(rng.uniform(0.97, 1.03)) + np.float32(AIR_HU)
     matter = np.clip((hu + 700) / 300, 0, 1)
     hu += matter * np.float32(rng.uniform(-30, 30))
     return Volume(hu, grid, Unit.HU)
+
+
+def _interest(source: Volume, pose: Pose, edge_mm: float) -> float:
+    """Return how much bone and body a cube would hold, from a coarse look."""
+    grid = VolumeGeometry.from_spacing((_LOOK,) * 3, (edge_mm / _LOOK,) * 3)
+    hu = posed(source, grid, pose)
+    return float((hu > 250).mean() + 0.1 * (hu > -500).mean())
 
 
 @lru_cache(maxsize=4)

@@ -36,7 +36,7 @@ from ctrestorelib.training.anatomy.fields import Array
 from ctrestorelib.training.scans.acquisition import anchor_protocol, draw_protocol
 from ctrestorelib.training.scans.subjects import SubjectTask, make_subject
 
-RECIPE = 1
+RECIPE = 2
 """Raised whenever the same task would give another item."""
 FINER = 2
 """Voxels of the scanned subject along each edge of a voxel of the truth."""
