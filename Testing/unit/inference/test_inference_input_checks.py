@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from ctrestorelib.core.units import MU_WATER_PER_MM, Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.inference.input_checks import TRAINED_PIXEL_MM, TRAINED_SIGMA_HU, doubts
 from ctrestorelib.quality.noise import NoiseEstimate
+from ctrestorelib.quality.sigma_map import sigma_map
 
 
 def codes(pixel_mm=0.7, slice_mm=1.0, sigma=20.0, unit=Unit.HU, rho=(0.0,), grain=(0.3,)):
@@ -55,3 +58,13 @@ def test_thick_and_shared_slices_and_coarse_grain():
     assert set(codes(slice_mm=3.1)) == {"thick-slices"}
     assert set(codes(rho=(0.31,))) == {"overlapping-slices"}
     assert set(codes(grain=(0.87,))) == {"coarse-grain"}
+
+
+def test_a_doubt_about_the_noise_map_is_passed_on():
+    grid = VolumeGeometry.from_spacing((2, 4, 4), (0.7, 0.7, 1.0))
+    scan = Volume(np.zeros(grid.shape), grid, Unit.HU)
+    noise = NoiseEstimate(20.0, (20.0, 20.0), Unit.HU, {}, (0.0,), (0.3,))
+    found = sigma_map(scan)
+    assert dict(doubts(scan, noise, found)) == {}
+    told = dict(doubts(scan, noise, dataclasses.replace(found, doubt="Something is odd.")))
+    assert told == {"noise-map": "Something is odd."}

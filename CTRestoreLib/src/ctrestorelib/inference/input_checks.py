@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ctrestorelib.core.units import MU_WATER_PER_MM, Unit
 from ctrestorelib.core.volume import Volume
 from ctrestorelib.quality.noise import NoiseEstimate
+from ctrestorelib.quality.sigma_map import SigmaMap
 
 TRAINED_SIGMA_HU = (3.0, 150.0)
 TRAINED_PIXEL_MM = (0.35, 2.0)
@@ -16,7 +17,9 @@ COARSE = 0.86
 """Correlation of neighbouring pixels above which grain is coarser than any seen in training."""
 
 
-def doubts(volume: Volume, noise: NoiseEstimate) -> Iterator[tuple[str, str]]:
+def doubts(
+    volume: Volume, noise: NoiseEstimate, sigma: SigmaMap | None = None
+) -> Iterator[tuple[str, str]]:
     """Yield code and sentence of every reason to look twice.
 
     Parameters
@@ -25,8 +28,12 @@ def doubts(volume: Volume, noise: NoiseEstimate) -> Iterator[tuple[str, str]]:
         What is to be denoised.
     noise
         What :func:`~ctrestorelib.quality.noise.estimate_noise` found in it.
+    sigma
+        Its noise map.
     """
     yield from _about_slices(volume, noise)
+    if sigma is not None and sigma.doubt:
+        yield "noise-map", sigma.doubt
     yield from _about_noise(noise)
     pixel_mm = max(volume.geometry.spacing_mm[:2])
     low, high = TRAINED_PIXEL_MM

@@ -213,10 +213,14 @@ class LearnedDenoiser:
             noise = estimate_noise(volume)
             stage.done(0.5)
             sigma = _levels(volume, params)
-        report: dict[str, Any] = {"sigma": sigma.typical, "noise": noise.to_json()}
+        report: dict[str, Any] = {
+            "sigma": sigma.typical,
+            "sigma_method": sigma.method,
+            "noise": noise.to_json(),
+        }
         if sigma.typical == 0:
             return _unchanged(volume, report, job)
-        for code, text in doubts(volume, noise):
+        for code, text in doubts(volume, noise, sigma):
             job.warn(code, text)
         runtime = None
         if params.adapt:

@@ -176,7 +176,7 @@ def pixel_correlation(measured: Sequence[FlatSlice], name: str) -> tuple[float, 
 
 def _tissue_noise(measured: Sequence[FlatSlice], name: str) -> TissueNoise:
     """Level of the local deviations per slice, median over slices."""
-    return _over_slices(measured, name, lambda s, flat: _typical(s.sd[flat]))
+    return _over_slices(measured, name, lambda s, flat: typical_deviation(s.sd[flat]))
 
 
 def _difference_noise(measured: Sequence[FlatSlice]) -> TissueNoise:
@@ -188,7 +188,7 @@ def _difference_noise(measured: Sequence[FlatSlice]) -> TissueNoise:
         difference = second_difference(s.residual.astype(np.float64))
         local = np.sqrt(np.maximum(uniform_filter(difference**2, s.window), 0.0))[flat]
         if not local.min() > 0:
-            return _typical(s.sd[flat])
+            return typical_deviation(s.sd[flat])
         correction = float(np.median(s.sd[flat] / local))
         fine = float(np.median(np.abs(difference[flat]))) / 0.6745
         return min(correction * fine, float(np.percentile(s.sd[flat], 90)))
@@ -238,7 +238,7 @@ def second_difference(values: NDArray[np.floating[Any]]) -> Any:
     return (rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]) / 6
 
 
-def _typical(sd: NDArray[np.float32]) -> float:
+def typical_deviation(sd: NDArray[np.float32]) -> float:
     """Root mean square of the local deviations around the most frequent one.
 
     The mode alone lies a little low, since deviations of few pixels scatter; windows far above it
