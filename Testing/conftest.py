@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,18 @@ LONG_FILES = (
     "slicer/test_module_story.py",
     "contract/test_bundled_packages.py",
     "contract/test_replay.py",
-    "slicer/test_module_sections.py",
     "slicer/test_module_panels.py",
+    "slicer/test_module_sections.py",
     "dicom/test_pacs_orthanc.py",
+    "web/test_app_page_panels.py",
     "dicom/test_pacs_faults.py",
     "contract/test_restorers.py",
+    "slicer/test_comparison_session.py",
 )
-"""Each takes half a minute or more: started last, one would run while the other core waits."""
+"""Each takes half a minute or more: started last, one would run while the other core waits.
+
+A run of many files ends with the list of those that took longest.
+"""
 
 
 def pytest_collection_modifyitems(items):
@@ -39,6 +45,18 @@ def pytest_collection_modifyitems(items):
         return LONG_FILES.index(name) if name in LONG_FILES else len(LONG_FILES)
 
     items.sort(key=place)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say which files took longest, so that LONG_FILES stays true and slow tests are seen."""
+    seconds: Counter[str] = Counter()
+    for report in (r for group in terminalreporter.stats.values() for r in group):
+        if isinstance(report, pytest.TestReport):
+            seconds[report.nodeid.partition("::")[0]] += report.duration
+    if len(seconds) >= 20:
+        terminalreporter.section(f"{sum(seconds.values()):.0f} s in {len(seconds)} files; longest")
+        for name, took in seconds.most_common(20):
+            terminalreporter.write_line(f"{took:7.1f} s  {name}")
 
 
 @pytest.fixture(scope="session")
