@@ -1,0 +1,1 @@
+"""A field of many resolutions, fitted to one scan and nothing else (layer: recon)."""
