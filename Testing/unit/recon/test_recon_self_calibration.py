@@ -97,6 +97,8 @@ def test_too_few_views_are_refused_and_cancel_is_heard(knee):
     scan = scanned(knee, rows=8, cols=8)
     with pytest.raises(UsageError, match="at least 6"):
         found_in(scan[:5])
+    with pytest.raises(UsageError, match=r"at least 120 degrees; these cover 9\d"):
+        found_in(scanned(knee, rows=8, cols=8, arc_deg=95.0))
     answers = iter([False])
     with pytest.raises(Cancelled):
         found_in(scan, Job(is_cancelled=lambda: next(answers, True)))

@@ -95,7 +95,7 @@ def test_the_typical_view_of_a_bad_fit_does_not_stand_out(scan):
 
 def test_fitted_noise_is_told(scan):
     predicted, data = scan
-    found = judged(0.2 * predicted + 0.8 * data, data)
+    found = judged(0.3 * predicted + 0.7 * data, data)
     assert found.verdict is Verdict.AMBER
     assert "noise of the views" in found.sentence
 

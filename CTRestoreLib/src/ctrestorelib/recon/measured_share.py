@@ -47,6 +47,9 @@ CELLS = 48
 """Voxels along the longest axis of the grid on which the share is computed, at most."""
 
 PROBES = 6
+MOST_PROBES = 24
+"""A single slice has few neighbours to average with: it gets more probes, up to this many."""
+
 STEPS = 16
 
 SMOOTHING_VOXELS = 1.5
@@ -76,6 +79,8 @@ class MeasuredShare:
         Part of the object's voxels that no view sees.
     prior_sd_per_mm
         How well a voxel was taken to be known before the scan, in 1/mm.
+    probes
+        Random vectors used.
     """
 
     percent: Volume
@@ -84,6 +89,7 @@ class MeasuredShare:
     mostly_measured: float
     unseen: float
     prior_sd_per_mm: float
+    probes: int = PROBES
 
     @property
     def verdict(self) -> Verdict:
@@ -112,7 +118,7 @@ class MeasuredShare:
         return Measure(
             "measured_share", "How much was measured, not inferred?", 100 * self.typical, "%",
             verdict=self.verdict, sentence=self.sentence,
-            protocol=f"median over the object, voxels of {self.detail_mm:.3g} mm, {PROBES} probes",
+            protocol=f"median over the object, voxels of {self.detail_mm:.3g} mm, {self.probes} probes",
             details={"detail_mm": self.detail_mm, "prior_sd_per_mm": self.prior_sd_per_mm,
                      "mostly_measured": self.mostly_measured, "unseen": self.unseen},
         )  # fmt: skip
@@ -158,7 +164,8 @@ def share_map(
     inside = _object(coarse)
     sd = prior_sd_per_mm or 0.25 * float(coarse[inside].mean())
     problem = replace(session.problem, weights=cautious_weights(session))
-    found = measured_share(problem, prior_sd_per_mm=sd, stage=stage)
+    probes = _probes(shape)
+    found = measured_share(problem, prior_sd_per_mm=sd, probes=probes, stage=stage)
     share = session.operator.to_numpy(found)
     seen = in_view(session.scan.geometry, session.grid, share=1e-9)
     if inputs.mask is not None:
@@ -167,7 +174,7 @@ def share_map(
     typical, most, unseen = _figures(share, seen, inside)
     return MeasuredShare(
         _on_grid(share, inputs), float(np.prod(session.grid.spacing_mm) ** (1 / 3)),
-        typical, most, unseen, sd,
+        typical, most, unseen, sd, probes,
     )  # fmt: skip
 
 
@@ -220,6 +227,12 @@ def smoothed_within(
     mean = gaussian_filter(np.where(seen, share, np.float32(0.0)), width, mode="constant")
     out = np.where(seen, mean / np.maximum(weight, 1e-6), 0.0)
     return np.asarray(np.clip(out, 0.0, 1.0), dtype=np.float32)
+
+
+def _probes(shape: tuple[int, int, int]) -> int:
+    """Return how many probes make the smoothed map as even as that of a large volume."""
+    reach = 2.0 * np.pi**0.5 * SMOOTHING_VOXELS
+    return int(np.clip(PROBES * np.prod([reach / min(n, reach) for n in shape]), 1, MOST_PROBES))
 
 
 def _object(values: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -52,7 +52,18 @@ QUICK_STEPS, QUICK_SHARE = 8, 0.02
 """Conjugate-gradient steps of the quick reconstruction, and its damping."""
 
 MOST_PIXELS = 6.0
-"""No part of the correction may move a shadow by more than this many coarse pixels."""
+"""No part of the correction may move a shadow by more than this many coarse pixels,"""
+
+MOST = {"tilt_deg": 5.0, "arc_scale": 0.05, "sdd_scale": 0.03}
+"""and none of these may be larger: scanners are not that far out of calibration."""
+
+LEAST_ARC_DEG = 120.0
+"""Over a shorter arc a shifted detector looks like a shifted object, and nothing can be told."""
+
+LEAST_MISFIT = 0.1
+"""Views kept aside that are predicted this well confirm the geometry, whatever would fit better.
+
+In units of the cautious weights: 0.1 is an error of 0.6 % of the thickest rays."""
 
 Floats = NDArray[np.float64]
 
@@ -138,13 +149,20 @@ def self_calibrated(
     Raises
     ------
     UsageError
-        If there are fewer than six views.
+        If there are fewer than six views, or they cover less than 120 degrees.
     Cancelled
         When the job was cancelled.
     """
     scan, _ = inputs.require_scan()
     if scan.views < FEWEST:
         message = f"Self-calibration needs at least {FEWEST} views; this scan has {scan.views}."
+        raise UsageError(message)
+    arc_deg = float(np.rad2deg(scan_arc(scan.geometry, half_turn=False).arc_rad))
+    if arc_deg < LEAST_ARC_DEG:
+        message = (
+            f"Self-calibration needs views over at least {LEAST_ARC_DEG:.0f} degrees; "
+            f"these cover {arc_deg:.0f}."
+        )
         raise UsageError(message)
     fit_views, guard_views = split_views(scan)
     total = sum(steps * cells**4 for cells, steps in levels)
@@ -213,11 +231,17 @@ class _Fit:
         damped = normal + np.eye(len(at)) * max(level / 4.0, 1e-30)
         step = -np.linalg.solve(damped, right + level / 4.0 * at)
         for shrink in (1.0, 0.4, 0.15):
-            new = np.clip(at + shrink * step, -MOST_PIXELS, MOST_PIXELS)
+            new = np.clip(at + shrink * step, -self._most, self._most)
             left = self._left(new)
             if left @ left < here @ here:
                 return np.asarray(new)
         return at
+
+    @property
+    def _most(self) -> Floats:
+        """The largest parameters allowed."""
+        most = [MOST.get(name, np.inf) / unit for name, unit in self.unit.items()]
+        return np.minimum(most, MOST_PIXELS)
 
     def guarded(self, at: Floats) -> float:
         """Return the misfit per reading of the views kept aside."""
@@ -282,7 +306,7 @@ def _judged(fit: _Fit, at: Floats, given: ConeBeamGeometry) -> SelfCalibration:
         if misfit < (1.0 + MISSED) * after:
             at, after = without, misfit
     found = fit.correction(at)
-    accepted = bool(at.any()) and after < (1.0 - LEAST_DROP) * before
+    accepted = bool(at.any()) and after < (1.0 - LEAST_DROP) * before and before > LEAST_MISFIT
     geometry = found.applied(given) if accepted else given
     return SelfCalibration(geometry, found, accepted, before, after)
 

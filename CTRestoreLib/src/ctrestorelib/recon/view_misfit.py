@@ -21,7 +21,7 @@ from ctrestorelib.quality.result import Measure, Verdict
 GOOD, BAD = 1.3, 2.0
 """Chi-squared per reading up to which a fit is good, and above which it is not safe."""
 
-FITTED_NOISE = 0.4
+FITTED_NOISE = 0.2
 """Below this share of the expected misfit the volume holds the noise of the views."""
 
 STANDS_OUT = 2.0
@@ -127,8 +127,8 @@ class ViewMisfit:
         if self.overall > BAD:
             return (
                 f"The volume does not explain the measurements ({number}): motion, a wrong "
-                "geometry, an object larger than the grid, or a method that never compares its "
-                "result with the views."
+                "geometry, voxels too large for these views, an object larger than the grid, or a "
+                "method that never compares its result with the views."
             )
         if self.overall > GOOD:
             return f"The volume explains the measurements only roughly ({number})."
