@@ -8,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from ctrestorelib.apps.cli import files, options
+from ctrestorelib.apps.cli import files, options, scan_checks
 from ctrestorelib.core.errors import UsageError
 from ctrestorelib.core.units import MU_WATER_PER_MM, Unit
 from ctrestorelib.core.volume import VolumeGeometry
@@ -46,6 +46,16 @@ from ctrestorelib.restorer.spec import Kind
 @click.option("--prior", type=options.path_type, help="Prior volume on the output grid (PICCS).")
 @click.option("--mask", type=options.path_type, help="Where the object can be, on the output grid.")
 @click.option("--dtype", default="float32", show_default=True, help="Stored type, such as int16.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Check the result: fit of the views, left-out views, measured share (a map), geometry.",
+)
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Look for small errors of the geometry first; used only if other views confirm them.",
+)
 @options.run_options
 def reconstruct(projections: Path, output: Path, method: str, **given: Any) -> None:
     """Reconstruct OUTPUT from PROJECTIONS.
@@ -58,6 +68,8 @@ def reconstruct(projections: Path, output: Path, method: str, **given: Any) -> N
     options.require_kind(method, Kind.RECONSTRUCTOR, "denoise")
     sources = [projections, given["like"], given["prior"], given["mask"]]
     options.check_output(output, sources, overwrite=given["overwrite"])
+    if given["check"]:
+        scan_checks.check_outputs(output, sources, overwrite=given["overwrite"])
     quiet = given["quiet"] or given["as_json"]
     about = {n: given[n] for n in ("geometry", "i0", "pixel_mm", "centre")}
     read = read_projections(projections, **about)
@@ -80,7 +92,13 @@ def reconstruct(projections: Path, output: Path, method: str, **given: Any) -> N
         budget=options.budget_from(given["threads"], given["memory_gb"]),
         notes=files.as_records(read.notes),
     )
-    files.run_and_save(request, output, dtype=given["dtype"], quiet=quiet, as_json=given["as_json"])
+    if given["calibrate"]:
+        request = scan_checks.calibrated(request, quiet=quiet)
+    result = files.run_and_save(
+        request, output, dtype=given["dtype"], quiet=quiet, as_json=given["as_json"]
+    )
+    if given["check"]:
+        scan_checks.check_and_save(request, result, output, quiet=quiet)
 
 
 def choose_views(projections: ProjectionSet, views: int | None, every: int | None) -> ProjectionSet:
