@@ -118,7 +118,7 @@ class MeasuredShare:
         return Measure(
             "measured_share", "How much was measured, not inferred?", 100 * self.typical, "%",
             verdict=self.verdict, sentence=self.sentence,
-            protocol=f"median over the object; voxels {self.detail_mm:.3g} mm, {self.probes} probes",
+            protocol=f"median over object; voxels {self.detail_mm:.3g} mm, {self.probes} probes",
             details={"detail_mm": self.detail_mm, "prior_sd_per_mm": self.prior_sd_per_mm,
                      "mostly_measured": self.mostly_measured, "unseen": self.unseen},
         )  # fmt: skip
