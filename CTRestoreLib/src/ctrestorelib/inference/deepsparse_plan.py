@@ -18,10 +18,10 @@ from ctrestorelib.restorer.plan import (
 )
 
 _TORCH_BYTES = 330 * MIB
-_MULTIPLIES_PER_SECOND = 1.5e10
-"""Of one core in convolutions; a graphics card does :data:`_ON_CARD` times as many."""
-_READ_PER_SECOND = 1.5e8
-"""Features of one point in one view read by one core."""
+_MULTIPLIES_PER_SECOND = 4e10
+"""Of one core in convolutions (measured); a graphics card does some :data:`_ON_CARD` times that."""
+_READ_PER_SECOND = 3e8
+"""Features of one point in one view that one core reads (measured)."""
 _ON_CARD = 60.0
 _START_S = 3.0
 _POINT_COPIES = 7  # of a point's features at the same time

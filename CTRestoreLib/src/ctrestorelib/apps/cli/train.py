@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ctrestorelib.apps.cli import options
+from ctrestorelib.apps.cli import options, train_deepsparse
 from ctrestorelib.apps.cli.console import say, table
 from ctrestorelib.apps.cli.train_team import in_team, require_gpus, start_team
 from ctrestorelib.core.errors import InputError, UsageError
@@ -140,6 +140,56 @@ def horuseye(**given: Any) -> None:
     run = train_horuseye(_files(given), given["out"], settings=settings, report=say)
     for path in (run.extractor, run.denoiser):
         _tell(path)
+
+
+@train.command("deepsparse")
+@_shared
+@click.option(
+    "--stage",
+    type=click.Choice(train_deepsparse.STAGES),
+    required=True,
+    help="pretrain: any number of views; adapt: one; views: the volume of these too.",
+)
+@click.option(
+    "--network",
+    type=click.Choice(train_deepsparse.SIZES),
+    default="compact",
+    show_default=True,
+    help="compact trains on a processor, full is the published one.",
+)
+@click.option("--start", type=options.path_type, help="deepsparse.safetensors of an earlier stage.")
+@click.option("--views", type=click.IntRange(min=1), help="Views to adapt to.")
+@click.option(
+    "--procedural",
+    type=click.IntRange(min=0),
+    help="Procedural subjects to learn from beside your volumes.",
+)
+@click.option("--poses", type=click.IntRange(min=1), help="Subjects made of each volume.")
+@click.option(
+    "--items",
+    type=options.path_type,
+    help="Folder of the training material, which the stages can share.",
+)
+@click.option("--cells", type=click.IntRange(min=16), help="Voxels of a subject along each edge.")
+@click.option("--candidates", type=click.IntRange(min=2), help="Stored views of each subject.")
+@click.option("--batch", type=click.IntRange(min=1), help="Scans in a step.")
+@click.option("--points", type=click.IntRange(min=1), help="Points of a scan in a step.")
+@click.option(
+    "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Highest learning rate."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["bfloat16", "float32"]),
+    help="Of the calculations; weights stay float32.",
+)
+def deepsparse(**given: Any) -> None:
+    """Learn DeepSparse, the published reconstructor from few views, in three stages."""
+    _check(given)
+    if _leads(given):
+        train_deepsparse.prepare(given, _files(given), say)
+        start_team(given["gpus"], sys.argv[1:])
+        return
+    _tell(train_deepsparse.run(given, _files(given), say))
 
 
 def _check(given: dict[str, Any]) -> None:
