@@ -161,8 +161,8 @@ def build_case(name: str, cells: int, folder: Path) -> Case:
 def _from_all_views(scan: ProjectionSet, grid: VolumeGeometry) -> Volume:
     """Return the reconstruction of all views, the reference of a measured scan.
 
-    FDK, or TV where the arc is too short for it: there every method fills in what no view shows, and
-    that of TV is at least the rival which the default has to reach.
+    FDK, or TV where the arc is too short for it: every method then fills in what no view shows, and
+    TV is at least the rival that the default has to reach.
     """
     from sparse_view.running import run_method
 
