@@ -15,6 +15,8 @@ from torch.nn import functional
 
 CELL = 2
 """Voxels along the edge of a cell."""
+FIRST_LOG_SCALE = -3.0
+"""What an untrained network says of its error: a twentieth of the estimate's unit."""
 
 
 class VolumeUNet(nn.Module):
@@ -100,7 +102,7 @@ class VolumeUNet(nn.Module):
         out = _to_voxels(self.head(x))
         if not torch.onnx.is_in_onnx_export():
             out = out[:, :, : size[0], : size[1], : size[2]]
-        return out[:, :1], out[:, 1:]
+        return out[:, :1], out[:, 1:] + FIRST_LOG_SCALE
 
     def _filled_up(self, channels: torch.Tensor) -> torch.Tensor:
         missing = [-n % self.multiple for n in channels.shape[2:]]

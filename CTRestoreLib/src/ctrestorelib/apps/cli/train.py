@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ctrestorelib.apps.cli import options, train_deepsparse
+from ctrestorelib.apps.cli import options, train_cts, train_deepsparse
 from ctrestorelib.apps.cli.console import say, table
 from ctrestorelib.apps.cli.train_team import in_team, require_gpus, start_team
 from ctrestorelib.core.errors import InputError, UsageError
@@ -140,6 +140,44 @@ def horuseye(**given: Any) -> None:
     run = train_horuseye(_files(given), given["out"], settings=settings, report=say)
     for path in (run.extractor, run.denoiser):
         _tell(path)
+
+
+@train.command("cts")
+@_shared
+@click.option(
+    "--stage",
+    type=click.Choice(train_cts.STAGES),
+    default="prior",
+    show_default=True,
+    help="Which network; each needs those before it in the same folder.",
+)
+@click.option("--scans", type=click.IntRange(min=2), default=300, show_default=True,
+              help="Virtual scans to learn from, procedural subjects among them.")  # fmt: skip
+@click.option("--cells", type=click.IntRange(min=32), default=128, show_default=True,
+              help="Voxels of a scan along each edge.")  # fmt: skip
+@click.option("--pixels", type=click.IntRange(min=16), help="Detector pixels along each edge.")
+@click.option("--batch", type=click.IntRange(min=1), default=2, show_default=True,
+              help="Patches in a step.")  # fmt: skip
+@click.option("--patch", type=click.IntRange(min=16), default=64, show_default=True,
+              help="Edge of a patch; a multiple of 8.")  # fmt: skip
+@click.option(
+    "--network",
+    type=click.Choice(train_cts.SIZES),
+    default="small",
+    show_default=True,
+    help="small trains on a processor, full on a graphics card.",
+)
+@click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Processes that make the material.")  # fmt: skip
+@click.option("--start", type=options.path_type, help="Weights (.safetensors) to start from.")
+def cts(**given: Any) -> None:
+    """Learn the default reconstructor from few views (cts), one stage at a time."""
+    _check(given)
+    if _leads(given):
+        train_cts.prepare(given, say)
+        start_team(given["gpus"], sys.argv[1:])
+        return
+    _tell(train_cts.run(given, say))
 
 
 @train.command("deepsparse")

@@ -1,0 +1,224 @@
+"""A learned correction of an estimate, and the way back to the measurements (layer: recon).
+
+A correction looks at volumes only (:mod:`~ctrestorelib.recon.prior_channels`); what it proposes is
+then pulled back to the measurements. Training makes its material with the same two steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctrestorelib.core.errors import WeightsError
+from ctrestorelib.core.job import Stage
+from ctrestorelib.recon.arrays import Array
+from ctrestorelib.recon.coarse_scan import resized
+from ctrestorelib.recon.consistency import consistent, typical_diagonal
+from ctrestorelib.recon.prior_channels import FixedChannels, fixed_channels, network_channels
+from ctrestorelib.recon.session import Session
+from ctrestorelib.weights.tensors import read_tensors
+
+Floats = NDArray[np.float32]
+
+FIRM_SHARE = 0.3
+"""First hold on a proposal, as a share of a typical diagonal element of the data's Hessian."""
+LOOSER = 0.2
+"""The hold is loosened by this factor while the measurements are not explained."""
+STEPS = 8
+"""Conjugate-gradient steps of each round."""
+ROUNDS = 5
+NOISE_LEVEL = 1.0
+"""Chi-squared per reading down to which a proposal is pulled; below, noise would be fitted."""
+TILE, HALO = 128, 16
+"""Edge of the blocks that a network corrects at once, and how far it looks beyond each."""
+
+
+class Corrector(Protocol):
+    """A trained network, whatever runs it."""
+
+    def __call__(self, channels: Floats, condition: Floats) -> tuple[Floats, Floats]:
+        """Return the correction and the log of its error, each ``[k, j, i]``.
+
+        ``channels`` is ``[5, k, j, i]`` and ``condition`` the describing vector.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """A scan on one grid, with what is needed of it whatever the estimate.
+
+    Parameters
+    ----------
+    session
+        Scan, grid and problem.
+    first
+        An estimate in 1/mm, which decides the unit.
+    """
+
+    session: Session
+    first: Array
+
+    @cached_property
+    def fixed(self) -> FixedChannels:
+        """The channels that no later estimate changes."""
+        return fixed_channels(self.session, self.first)
+
+    @cached_property
+    def diagonal(self) -> float:
+        """Typical diagonal element of ``A^T W A``."""
+        return typical_diagonal(self.session.problem)
+
+    def channels(self, estimate: Array) -> Floats:
+        """Return what a network sees of an estimate in 1/mm."""
+        return network_channels(self.session, self.fixed, estimate)
+
+    def misfit(self, estimate: Array) -> float:
+        """Return chi-squared per reading."""
+        problem = self.session.problem
+        return problem.misfit(problem.operator(estimate) - problem.data)
+
+
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    """A corrected estimate in 1/mm, and the expected size of its error (Laplace scale) in 1/mm."""
+
+    values: Array
+    scale: Floats
+
+
+def corrected(level: Level, estimate: Array, network: Corrector) -> Corrected:
+    """Return the estimate with the network's correction, nothing below zero."""
+    session, unit = level.session, np.float32(level.fixed.unit_per_mm)
+    mean, log_scale = in_tiles(network, level.channels(estimate), level.fixed.condition)
+    mean *= unit
+    values = estimate + session.operator.asarray(mean)
+    scale = np.exp(np.clip(log_scale, -8.0, 4.0)) * unit
+    return Corrected(session.problem.constrain(values), scale)
+
+
+def towards_data(level: Level, proposal: Array, stage: Stage | None = None) -> Array:
+    """Return the volume near ``proposal`` that explains the measurements to within their noise.
+
+    Rounds of conjugate gradients hold on to the proposal less and less firmly, and end as soon as
+    the noise is reached. A proposal that already does that well is left as it is.
+    """
+    x, strength = proposal, FIRM_SHARE * level.diagonal
+    for number in range(ROUNDS):
+        if stage is not None:
+            stage.done(number / ROUNDS)
+        if level.misfit(x) <= NOISE_LEVEL:
+            break
+        x = consistent(level.session.problem, x, strength=strength, steps=STEPS)
+        strength *= LOOSER
+    if stage is not None:
+        stage.done(1.0)
+    return x
+
+
+def on_grid(session: Session, values: Floats) -> Array:
+    """Return values ``[k, j, i]`` of another grid of the same box as an array of the session's."""
+    return session.operator.asarray(resized(values, session.grid.shape))
+
+
+def in_tiles(network: Corrector, channels: Floats, condition: Floats) -> tuple[Floats, Floats]:
+    """Return the network's answer for a volume of any size, block by block if it is large."""
+    shape = channels.shape[1:]
+    if max(shape) <= TILE + 2 * HALO:
+        return network(channels, condition)
+    mean, log_scale = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    for k in range(0, shape[0], TILE):
+        for j in range(0, shape[1], TILE):
+            for i in range(0, shape[2], TILE):
+                core, seen, inner = _tile((k, j, i), shape)
+                part = np.ascontiguousarray(channels[(slice(None), *seen)])
+                answer = network(part, condition)
+                mean[core], log_scale[core] = (a[inner] for a in answer)
+    return mean, log_scale
+
+
+def _tile(
+    start: tuple[int, int, int], shape: tuple[int, ...]
+) -> tuple[tuple[slice, ...], tuple[slice, ...], tuple[slice, ...]]:
+    """Return a block, the block with its halo, and the block within that."""
+    core, seen, inner = [], [], []
+    for first, size in zip(start, shape, strict=True):
+        last = min(first + TILE, size)
+        low, high = max(0, first - HALO), min(size, last + HALO)
+        core.append(slice(first, last))
+        seen.append(slice(low, high))
+        inner.append(slice(first - low, last - low))
+    return tuple(core), tuple(seen), tuple(inner)
+
+
+class TorchCorrector:
+    """A :class:`~ctrestorelib.networks.volume_unet.VolumeUNet` in PyTorch.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    device
+        Torch device.
+    threads
+        Threads on the CPU.
+    """
+
+    def __init__(self, network: Any, device: str = "cpu", threads: int = 1) -> None:
+        import torch
+
+        self._device, self._threads = torch.device(device), threads
+        self._network = network.eval().to(self._device)
+        self._network.to(memory_format=torch.channels_last_3d)
+
+    def __call__(self, channels: Floats, condition: Floats) -> tuple[Floats, Floats]:
+        """See :class:`Corrector`."""
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads)
+        try:
+            with torch.inference_mode():
+                seen = torch.from_numpy(channels)[None].to(self._device)
+                seen = seen.contiguous(memory_format=torch.channels_last_3d)
+                about = torch.from_numpy(np.asarray(condition, np.float32))[None].to(self._device)
+                mean, log_scale = self._network(seen, about)
+                return mean[0, 0].cpu().numpy(), log_scale[0, 0].cpu().numpy()
+        finally:
+            torch.set_num_threads(before)
+
+
+def load_volume_unet(path: Path) -> Any:
+    """Return the :class:`~ctrestorelib.networks.volume_unet.VolumeUNet` of a safetensors file.
+
+    Width and depth follow from the shapes of its tensors.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged or holds another network.
+    """
+    import torch
+
+    from ctrestorelib.networks.volume_unet import CELL, VolumeUNet
+
+    tensors = read_tensors(path)
+    try:
+        arrays = tensors.arrays
+        first, describe = arrays["down.0.first.weight"], arrays["describe.0.weight"]
+        network = VolumeUNet(
+            in_channels=first.shape[1] // CELL**3,
+            width=first.shape[0],
+            levels=sum(1 for n in arrays if n.startswith("down.") and n.endswith("first.weight")),
+            condition=describe.shape[1],
+        )
+        network.load_state_dict({n: torch.from_numpy(a).float() for n, a in arrays.items()})
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        message = f"{path.name} does not hold weights of a volume network ({error})."
+        raise WeightsError(message, hint="Train it again, or install CTRestore again.") from error
+    return network.eval()
