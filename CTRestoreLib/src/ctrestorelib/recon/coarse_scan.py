@@ -111,7 +111,7 @@ def _resized_along(values: Floats, axis: int, size: int) -> Floats:
     out -= first
     out *= t
     out += first
-    return out
+    return np.asarray(out)
 
 
 def _means_along(values: Floats, axis: int, size: int) -> Floats:
@@ -124,7 +124,7 @@ def _means_along(values: Floats, axis: int, size: int) -> Floats:
     t = (edges - low).reshape(-1, *([1] * (total.ndim - 1)))
     at = total[low] * (1.0 - t) + total[low + 1] * t
     means = np.diff(at, axis=0) * (size / before)
-    return np.moveaxis(means, 0, axis).astype(np.float32)
+    return np.asarray(np.moveaxis(means, 0, axis), dtype=np.float32)
 
 
 def _magnification(geometry: ConeBeamGeometry) -> float:
