@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from ctrestorelib.core.errors import GeometryError, UsageError
 from ctrestorelib.core.units import MU_WATER_PER_MM, Unit
 from ctrestorelib.core.volume import PADDING_BELOW_HU, Volume
+from ctrestorelib.quality.noise import hidden_share
 from ctrestorelib.quality.noise_shape import noise_shape
 from ctrestorelib.quality.sigma_cells import MeasuredCells, measured_cells
 from ctrestorelib.quality.sigma_planes import (
@@ -43,6 +44,7 @@ _Positions = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
 CELL_MM = 8.0
 _GREY_CELL = 24  # pixels: grey volumes may have voxels of any size, or of none stated
 _MOST_PLANES = 24
+_ENOUGH_PIXELS = 256  # rows and columns of a plane that tell its level
 _STEP_MM = 2.5  # slices this far apart hold almost the same anatomy, and mostly their own noise
 _SMOOTH_MM = 7.0  # with the cells themselves about 15 mm across
 _DOUBT = (
@@ -209,9 +211,13 @@ def _attenuation(volume: Volume, k: int) -> Floats:
 def _level(found: MeasuredCells, levels: Floats, positions: _Positions) -> float:
     """Return what relative ``levels`` must be multiplied with, told by all windows together."""
     size = found.measured[0].rest.shape
-    down, along = (_between(p, np.arange(n)) for p, n in zip(positions[1:], size, strict=True))
+    every = max(1, min(size) // _ENOUGH_PIXELS)
+    places = zip(positions[1:], size, strict=True)
+    down, along = (_between(p, np.arange(0, n, every)) for p, n in places)
     pairs = zip(found.measured, levels, strict=True)
-    return pooled_level([divided(p, down @ own @ along.T) for p, own in pairs], found.reference)
+    even = [divided(p, down @ own @ along.T, every) for p, own in pairs]
+    hidden = hidden_share([p.windows for p in found.measured], found.reference)
+    return pooled_level(even, found.reference, hidden)
 
 
 def _planes(slices: int, step: int, gap: int) -> NDArray[np.int64]:

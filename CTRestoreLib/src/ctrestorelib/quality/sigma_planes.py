@@ -14,12 +14,7 @@ from numpy.typing import NDArray
 
 from ctrestorelib.core.volume import Volume
 from ctrestorelib.quality.flatness import MATERIAL, FlatSlice, flat_slice
-from ctrestorelib.quality.noise import (
-    hidden_share,
-    most_frequent,
-    second_difference,
-    typical_deviation,
-)
+from ctrestorelib.quality.noise import most_frequent, second_difference, typical_deviation
 
 Floats = NDArray[np.float32]
 
@@ -70,10 +65,29 @@ def alone(plane: Plane) -> Plane:
     return replace(plane, rest=np.abs(fine), sd=plane.windows.sd, pair=None)
 
 
-def divided(plane: Plane, level: Floats) -> Plane:
-    """Return the plane as if its noise had been divided by ``level`` ``[j, i]``."""
-    windows = replace(plane.windows, sd=plane.windows.sd / level)
-    return replace(plane, windows=windows, sd=plane.sd / level)
+def divided(plane: Plane, level: Floats, every: int = 1) -> Plane:
+    """Return the plane as if its noise had been divided by ``level``, at every so many pixels.
+
+    Parameters
+    ----------
+    plane
+        What was measured.
+    level
+        At those pixels only ``[j, i]``.
+    every
+        Pixels between two that are kept; windows overlap, so hardly anything is lost.
+    """
+    here = (slice(None, None, every),) * 2
+    whole = plane.windows
+    windows = replace(
+        whole,
+        residual=whole.residual[here],
+        mean=whole.mean[here],
+        sd=whole.sd[here] / level,
+        flat={name: flat[here] for name, flat in whole.flat.items()},
+    )
+    pair = (plane.pair[0][here], plane.pair[1][here]) if plane.pair else None
+    return Plane(windows, plane.rest[here], plane.sd[here] / level, pair)
 
 
 def _local_sd(values: Floats, window: int) -> Floats:
@@ -109,7 +123,7 @@ def without_edges(plane: Plane, limit: float) -> Plane:
     return replace(plane, windows=windows)
 
 
-def pooled_level(measured: Sequence[Plane], reference: str) -> float:
+def pooled_level(measured: Sequence[Plane], reference: str, hidden: float) -> float:
     """Return the level of the calmest class, from the windows of all planes together.
 
     Parameters
@@ -118,6 +132,8 @@ def pooled_level(measured: Sequence[Plane], reference: str) -> float:
         Planes with noise of one level everywhere (see :func:`divided`).
     reference
         Class that tells it where there is neither soft tissue nor fat.
+    hidden
+        Share of the variance that windows hide (:func:`~ctrestorelib.quality.noise.hidden_share`).
     """
     found = []
     for name in {*BEST, reference}:
@@ -128,7 +144,6 @@ def pooled_level(measured: Sequence[Plane], reference: str) -> float:
     found = [f for f in found if f[0] > 0] or found  # constant regions are no tissue
     level, name, inside = min(found, key=lambda f: f[:2])
     times = times_counted(inside, calm_windows(inside, name))
-    hidden = hidden_share([p.windows for p in measured], reference)
     return level / float(np.sqrt((1.0 - hidden) * times))
 
 
