@@ -35,6 +35,7 @@ Floats = NDArray[np.float32]
 RELEASED, WIDTH, SLICES = "ctd-standard", 32, 5
 _TAKEN = 14  # slices of each training volume
 _PATCH, _BATCH = 48, 8
+_MAP_MODULES = ("noise_shape", "noise", "flatness")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,8 @@ def train_bound(region: Region, folder: Path, steps: int, released: str) -> Path
     """
     from ctrestorelib.training.export import save_weights
 
-    name = f"{region.name}-v{VERSION}-{steps}-{released[:12] or 'scratch'}.safetensors"
+    made_of = f"{released[:12] or 'scratch'}-{noise_map_identity()[:6]}"
+    name = f"{region.name}-v{VERSION}-{steps}-{made_of}.safetensors"
     path = folder / "bounds" / name
     if path.exists():
         return path
@@ -92,6 +94,17 @@ def released_identity() -> str:
     except (CTRestoreError, KeyError, OSError):
         return ""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def noise_map_identity() -> str:
+    """Return what the noise map depends on: the learned denoisers work in its units."""
+    import hashlib
+
+    from ctrestorelib import quality
+
+    folder = Path(quality.__file__).parent
+    files = [*sorted(folder.glob("sigma_*.py")), *(folder / f"{n}.py" for n in _MAP_MODULES)]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
 def _network(released: str) -> Any:

@@ -93,6 +93,8 @@ def fingerprint(chosen: Method, effort: Effort) -> str:
         spec = method(chosen.registered).spec
         parts += [spec.version, repr(method(chosen.registered).Params(**chosen.params))]
         parts += [_weights_identity(w) for w in spec.weights]
+    if chosen.group in (LEARNED, BOUND):
+        parts.append(bound.noise_map_identity())
     if chosen.group == PEER:
         parts += [str(_PEER_VERSION), str(effort.peer_steps)]
     if chosen.group == BOUND:
