@@ -100,4 +100,13 @@ def measured_scan(subject: Subject, cells: int) -> tuple[ProjectionSet, VolumeGe
 
 def some_views(scan: ProjectionSet, views: int) -> ProjectionSet:
     """Return ``views`` of a scan's views, spread evenly from the first one on."""
-    return scan[np.floor(np.arange(views) * scan.views / views).astype(int)]
+    return scan[_chosen(scan.views, views)]
+
+
+def other_views(scan: ProjectionSet, views: int) -> ProjectionSet:
+    """Return the views that :func:`some_views` leaves out."""
+    return scan[np.setdiff1d(np.arange(scan.views), _chosen(scan.views, views))]
+
+
+def _chosen(of: int, views: int) -> NDArray[np.int64]:
+    return np.floor(np.arange(views) * of / views).astype(np.int64)

@@ -3,7 +3,8 @@
 PSNR and SSIM as published: the whole cube, clipped to the window, SSIM in 3-D with a uniform window
 of 7 voxels. The same over the voxels that 90 % of the views see. VIF in the pixel domain, mean of
 axial slices. RMSE in HU inside the body, without a window. Chi-squared per reading with the noise
-of the scan as all our reconstructors count it. A slice alone has its SSIM in 2-D.
+of the scan as all our reconstructors count it. A slice alone has its SSIM in 2-D. Measured scans
+have no known truth, but views that no method was given: how far these are from the reprojection.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ctrestorelib.recon.noise_level import data_noise
 from ctrestorelib.recon.residual import residual_report
 from ctrestorelib.recon.session import PATH_FLOOR
 from sparse_view.cases import Case
+from sparse_view.objects import measured_scan, other_views
 
 NORMAL_90 = 1.6449
 """Half width of a 90 % interval in standard deviations."""
@@ -43,6 +45,8 @@ def scores(case: Case, volume: Volume, uncertainty: Volume | None = None) -> dic
         "rmse": rmse(volume, case.reference, mask=case.body).value,
         "chi_squared": chi_squared(case, volume),
     }
+    if case.subject.is_measured:
+        record["unseen_percent"] = unseen_percent(case, volume)
     if case.subject.bone_hu is not None:
         record["bone"] = bone_scores(case, volume, case.subject.bone_hu)
     if uncertainty is not None:
@@ -60,6 +64,16 @@ def chi_squared(case: Case, volume: Volume) -> float:
     residual = operator.to_numpy(operator(operator.asarray(values))) - case.scan.values
     report = residual_report(residual, case.scan.values, weights)
     return float(report["chi_squared_per_reading"])
+
+
+def unseen_percent(case: Case, volume: Volume) -> float:
+    """Return the residual at the views left out of a measured scan, in percent of the readings."""
+    everything, _ = measured_scan(case.subject, max(case.reference.shape))
+    scan = other_views(everything, case.views)
+    operator = XrayOperator(scan.geometry, case.reference.geometry, threads=1)
+    values = operator.asarray(volume.to_unit(Unit.PER_MM).values)
+    residual = operator.to_numpy(operator(values)) - scan.values
+    return float(100.0 * np.linalg.norm(residual) / np.linalg.norm(scan.values))
 
 
 def bone_scores(case: Case, volume: Volume, threshold_hu: float) -> dict[str, float | None]:

@@ -40,7 +40,8 @@ Marked with *: chosen with the reference in hand, which nobody has for a real sc
 """
 _OUTSIDE = """Objects unlike those that networks were trained on. Measured projections have no known
 truth: the reference is the FDK of all their views (for the discs, whose views cover 30 degrees
-only, TV, which favours the rows of that name), and the window is that of the object.
+only, TV, which favours the rows of that name), and the window is that of the object. *Unseen views*
+needs no reference: the residual, in percent of the readings, at the views that no method was given.
 
 """
 _CHANGED = """A scan whose distances differ by 2 % and are known (noise-free), more photons, a
@@ -180,13 +181,15 @@ def per_subject(rows: Rows) -> str:
 
 def case_table(rows: Rows) -> str:
     """Return one line per case and method."""
-    head = ("case", "method", "PSNR dB", "SSIM", "RMSE HU", "chi-squared", "seconds")
+    head = ("case", "method", "PSNR dB", "SSIM", "RMSE HU", "chi-squared", "unseen views %",
+            "seconds")  # fmt: skip
     lines = []
     for case, row in rows.items():
         for n, (name, r) in enumerate(row.items()):
             lines.append((
                 case if n == 0 else "", shown(name), _psnr([r]), _ssim([r]),
-                _number(r["rmse"], 0), _number(r["chi_squared"], 2), _number(r["seconds"], 1),
+                _number(r["rmse"], 0), _number(r["chi_squared"], 2),
+                _number(r.get("unseen_percent"), 1), _number(r["seconds"], 1),
             ))  # fmt: skip
     return markdown(head, lines) + "\n"
 

@@ -262,3 +262,9 @@ def test_measured_scans_are_thinned_evenly(data_file):
     assert grid.shape == (1, 24, 24)
     angles = np.rad2deg(few.geometry.angles_rad)
     assert np.ptp(np.diff(angles)) < 1.01
+    left = objects.other_views(scan, 10)
+    assert left.views == 51
+    assert not set(left.geometry.angles_rad) & set(few.geometry.angles_rad)
+    nothing = Volume(np.full(grid.shape, -1000.0, np.float32), grid, Unit.HU)
+    case = cases.Case("disc-ta-10-real", BY_NAME["disc-ta"], 10, "real", few, nothing)
+    assert scores.unseen_percent(case, nothing) == pytest.approx(100.0, abs=1e-3)
