@@ -90,8 +90,8 @@ class DeepSparse:
         needs=Needs(required=(Role.PROJECTIONS,), packages=("torch",), min_views=3),
         references=(
             Reference(
-                "Lin Y, Chen J, Wang H, Yang J, Guo J, Zhang Y, Li X. DeepSparse: a foundation model "
-                "for sparse-view CBCT reconstruction. IEEE Trans Med Imaging, 2026. "
+                "Lin Y, Chen J, Wang H, Yang J, Guo J, Zhang Y, Li X. DeepSparse: a foundation "
+                "model for sparse-view CBCT reconstruction. IEEE Trans Med Imaging, 2026. "
                 "arXiv:2505.02628.",
                 "10.1109/TMI.2026.3674948",
             ),
