@@ -19,8 +19,11 @@ from ctrestorelib.core.job import Stage
 from ctrestorelib.recon.arrays import Array
 from ctrestorelib.recon.coarse_scan import resized
 from ctrestorelib.recon.consistency import consistent, typical_diagonal
+from ctrestorelib.recon.iterative import subsets_of
 from ctrestorelib.recon.prior_channels import FixedChannels, fixed_channels, network_channels
 from ctrestorelib.recon.session import Session
+from ctrestorelib.recon.sirt import Sart
+from ctrestorelib.recon.warm_start import START_SUBSETS
 from ctrestorelib.weights.tensors import read_tensors
 
 Floats = NDArray[np.float32]
@@ -31,7 +34,9 @@ LOOSER = 0.2
 """The hold is loosened by this factor while the measurements are not explained."""
 STEPS = 8
 """Conjugate-gradient steps of each round."""
-ROUNDS = 5
+ROUNDS = 2
+SWEEPS = 12
+"""Most sweeps of OS-SART after them, which bear that nothing may fall below zero."""
 NOISE_LEVEL = 1.0
 """Chi-squared per reading down to which a proposal is pulled; below, noise would be fitted."""
 TILE, HALO = 128, 16
@@ -105,20 +110,39 @@ def corrected(level: Level, estimate: Array, network: Corrector) -> Corrected:
 def towards_data(level: Level, proposal: Array, stage: Stage | None = None) -> Array:
     """Return the volume near ``proposal`` that explains the measurements to within their noise.
 
-    Rounds of conjugate gradients hold on to the proposal less and less firmly, and end as soon as
-    the noise is reached. A proposal that already does that well is left as it is.
+    Rounds of conjugate gradients hold on to the proposal less and less firmly. They do not know
+    that attenuation is never negative; cutting off what is below zero spoils the fit, and sweeps of
+    OS-SART mend it. All ends as soon as the noise is reached; a proposal that explains the
+    measurements that well is left as it is.
     """
     x, strength = proposal, FIRM_SHARE * level.diagonal
     for number in range(ROUNDS):
-        if stage is not None:
-            stage.done(number / ROUNDS)
         if level.misfit(x) <= NOISE_LEVEL:
             break
         x = consistent(level.session.problem, x, strength=strength, steps=STEPS)
         strength *= LOOSER
+        if stage is not None:
+            stage.done((number + 1) / (2 * ROUNDS))
+    x = _swept(level, x, stage)
     if stage is not None:
         stage.done(1.0)
     return x
+
+
+def _swept(level: Level, x: Array, stage: Stage | None) -> Array:
+    """Return the volume after as many sweeps of OS-SART as it takes to reach the noise."""
+    if level.misfit(x) <= NOISE_LEVEL:
+        return x
+    session = level.session
+    solver = Sart(subsets_of(session, START_SUBSETS))
+    state = solver.init(session.starting_at(x).problem)
+    for sweep in range(SWEEPS):
+        state = solver.step(state)
+        if stage is not None:
+            stage.done(0.5 + 0.5 * (sweep + 1) / SWEEPS)
+        if level.misfit(state.values) <= NOISE_LEVEL:
+            break
+    return state.values
 
 
 def on_grid(session: Session, values: Floats) -> Array:
