@@ -222,7 +222,7 @@ class StagedReconstruction:
         """Return the volume on the full grid, refined and true to the measurements."""
         session = fine.session
         if gain is None:
-            return StagedResult(session, fine.values, None)
+            return StagedResult(session, _plain(fine), None)
         level = Level(session, fine.values)
         x = session.problem.constrain(fine.values + on_grid(session, gain))
         x = towards_data(level, x)
@@ -253,6 +253,14 @@ class _Coarse:
         return float(np.median(self.better.scale[inside])) / unit * LAPLACE_SD
 
 
+def _plain(fine: TvLevel) -> Array:
+    """Return total variation's volume, pulled to the measurements where its steps fell short."""
+    level = Level(fine.session, fine.values)
+    if level.misfit(fine.values) <= WORST_MISFIT:
+        return fine.values
+    return towards_data(level, fine.values)
+
+
 def _accepted(
     result: StagedResult, fine: TvLevel, report: dict[str, Any], job: Job
 ) -> StagedResult:
@@ -263,7 +271,8 @@ def _accepted(
     report = {**report, "chi_squared": misfit, "chi_squared_tv": plain}
     if misfit > max(WORST_MISFIT, plain) and result.error_sd is not None:
         report["learned"] = "not used: the measurements contradict it"
-        result = StagedResult(result.session, fine.values, None)
+        result = StagedResult(result.session, _plain(fine), None)
+        report["chi_squared"] = problem.misfit(problem.operator(result.values) - problem.data)
     if str(report.get("learned", "")).startswith("not used"):
         text = (
             f"The learned correction was {report['learned']}. The result is that of total "
