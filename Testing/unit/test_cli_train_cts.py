@@ -34,7 +34,7 @@ def test_options_become_settings():
     assert longer.pixels == 100
 
 
-@pytest.mark.parametrize("wrong", [{"patch": 30}, {"cells": 65}])
+@pytest.mark.parametrize("wrong", [{"patch": 30}, {"patch": 16}, {"cells": 65}])
 def test_sizes_that_do_not_fit_are_refused(wrong):
     with pytest.raises(UsageError, match="multiple of 8"):
         train_cts.settings_of({**GIVEN, **wrong})

@@ -55,10 +55,12 @@ def settings_of(given: dict[str, Any]) -> SparseViewSettings:
 
     stage = TrainingStage(given["stage"])
     cells, patch = given["cells"], given["patch"]
-    if patch % 8 or cells % 2:
-        message = f"--patch must be a multiple of 8 and --cells even; got {patch} and {cells}."
-        raise UsageError(message)
     sizes = FULL_SIZES if given["network"] == "full" else DEFAULT_SIZES
+    step = sizes[stage].build().multiple
+    # With two cells on the coarsest level some processors compute wrong bfloat16 gradients.
+    if patch % step or patch < 3 * step or cells % 2:
+        message = f"--patch must be a multiple of {step} and at least {3 * step}, --cells even; "
+        raise UsageError(message + f"got {patch} and {cells}.")
     base = SparseViewSettings()
     loop = replace(base.loop, threads=given["threads"], seed=given["seed"])
     if given["steps"] is not None:
