@@ -12,9 +12,7 @@ whether HU, noise left in it).
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +26,7 @@ from ctrestorelib.physics.parallel2d import Kernel
 from ctrestorelib.training.clean_volumes import CleanVolume, as_trainable, binned
 from ctrestorelib.training.noise_images import noise_images
 from ctrestorelib.training.noise_recipe import NoiseRecipe, draw_recipe
+from ctrestorelib.training.stored_items import run_tasks, save_array, save_record
 
 Floats = NDArray[np.float32]
 
@@ -92,16 +91,7 @@ def make_items(
     """
     folder.mkdir(parents=True, exist_ok=True)
     todo = [t for t in tasks if not _is_made(t, folder)]
-    work = partial(make_item, folder=folder)
-    if processes == 1:
-        for n, task in enumerate(todo):
-            work(task)
-            _tell(report, n + 1, len(todo))
-    else:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, context) as pool:
-            for n, _ in enumerate(pool.map(work, todo, chunksize=4)):
-                _tell(report, n + 1, len(todo))
+    run_tasks(partial(make_item, folder=folder), todo, processes, report)
     return sum(1 for _ in folder.glob("*_clean.npy"))
 
 
@@ -136,14 +126,12 @@ def make_item(task: ItemTask, folder: Path) -> None:
         if task.path is None and rng.random() < 0.6:
             values = blurred(values, kernels[0], clean.spacing_mm[0])
         made = [_noise(rng, values, clean, k) for k in kernels]
-        _save(stem, "clean", _stored(values, STORED_PER_HU))
-        _save(stem, "noise", _stored(np.stack([m[0] for m in made]), STORED_PER_UNIT))
-        _save(stem, "level", _stored(np.stack([m[1] for m in made]), STORED_PER_UNIT))
+        save_array(_path(stem, "clean"), _stored(values, STORED_PER_HU))
+        save_array(_path(stem, "noise"), _stored(np.stack([m[0] for m in made]), STORED_PER_UNIT))
+        save_array(_path(stem, "level"), _stored(np.stack([m[1] for m in made]), STORED_PER_UNIT))
         facts |= {"name": clean.name, "is_hu": clean.is_hu, "sigma": clean.sigma}
         facts |= {"real": task.path is not None}
-    temporary = stem.with_suffix(".part")
-    temporary.write_text(json.dumps(facts))
-    temporary.replace(stem.with_suffix(".json"))
+    save_record(stem.with_suffix(".json"), facts)
 
 
 def blurred(values: Floats, kernel: Kernel, pixel_mm: float) -> Floats:
@@ -199,13 +187,5 @@ def _stored(values: Floats, per_unit: float) -> NDArray[np.int16]:
     return np.asarray(np.clip(steps, -32768, 32767), dtype=np.int16)
 
 
-def _save(stem: Path, what: str, values: NDArray[np.generic]) -> None:
-    temporary = stem.parent / f"{stem.name}_{what}.part"
-    with temporary.open("wb") as file:
-        np.save(file, values)
-    temporary.replace(stem.parent / f"{stem.name}_{what}.npy")
-
-
-def _tell(report: Callable[[str], None] | None, done: int, total: int) -> None:
-    if report and (done % 20 == 0 or done == total):
-        report(f"{done} of {total} items made")
+def _path(stem: Path, what: str) -> Path:
+    return stem.parent / f"{stem.name}_{what}.npy"

@@ -12,9 +12,7 @@ is written last: the task, the grid, the geometry that the scanner believes in, 
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +33,7 @@ from ctrestorelib.physics.virtual_scan import virtual_scan
 from ctrestorelib.training.anatomy.fields import Array
 from ctrestorelib.training.scans.acquisition import anchor_protocol, draw_protocol
 from ctrestorelib.training.scans.subjects import SubjectTask, make_subject
+from ctrestorelib.training.stored_items import run_tasks, save_array, save_record
 
 RECIPE = 2
 """Raised whenever the same task would give another item."""
@@ -144,16 +143,7 @@ def make_items(
     """
     folder.mkdir(parents=True, exist_ok=True)
     todo = [task for task in tasks if not _is_made(task, folder)]
-    work = partial(make_item, folder=folder)
-    if processes == 1:
-        for n, task in enumerate(todo):
-            work(task)
-            _tell(report, n + 1, len(todo))
-    else:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, context) as pool:
-            for n, _ in enumerate(pool.map(work, todo)):
-                _tell(report, n + 1, len(todo))
+    run_tasks(partial(make_item, folder=folder), todo, processes, report)
     return len(tasks)
 
 
@@ -166,17 +156,15 @@ def make_item(task: ScanTask, folder: Path) -> None:
     scan = virtual_scan(fine, replace(protocol, refine=1), job)
     stem = folder / f"{task.subject.number:06d}"
     water = np.maximum(truth.values, -1000) / np.float32(1000) + np.float32(1)
-    _save(stem, "truth", water.astype(np.float16))
-    _save(stem, "projections", scan.values / np.float32(protocol.mu_water_per_mm))
+    save_array(_path(stem, "truth"), water.astype(np.float16))
+    save_array(_path(stem, "projections"), scan.values / np.float32(protocol.mu_water_per_mm))
     record = {
         "task": task.identity(),
         "grid": truth.geometry.to_json(),
         "geometry": scan.geometry.to_json(),
         "protocol": params_to_json(protocol),
     }
-    temporary = stem.with_suffix(".part")
-    temporary.write_text(json.dumps(record))
-    temporary.replace(stem.with_suffix(".json"))
+    save_record(stem.with_suffix(".json"), record)
 
 
 def item_numbers(folder: Path) -> list[int]:
@@ -233,17 +221,5 @@ def _is_made(task: ScanTask, folder: Path) -> bool:
     return True
 
 
-def _save(stem: Path, what: str, values: np.ndarray[Any, Any]) -> None:
-    temporary = stem.parent / f"{stem.name}_{what}.part"
-    with temporary.open("wb") as file:
-        np.save(file, values)
-    temporary.replace(_path(stem, what))
-
-
 def _path(stem: Path, what: str) -> Path:
     return stem.parent / f"{stem.name}_{what}.npy"
-
-
-def _tell(report: Callable[[str], None] | None, done: int, total: int) -> None:
-    if report and (done % 20 == 0 or done == total):
-        report(f"{done} of {total} items made")

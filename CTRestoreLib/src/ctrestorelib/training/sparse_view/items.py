@@ -11,9 +11,7 @@ describing vector, and the unit of the channels. The truth stays with the scan.
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -42,6 +40,7 @@ from ctrestorelib.training.sparse_view.stages import (
     TrainingStage,
     weights_identity,
 )
+from ctrestorelib.training.stored_items import run_tasks, save_array, save_record
 
 Report = Callable[[str], None]
 
@@ -107,16 +106,7 @@ def make_items(
     """
     folder.mkdir(parents=True, exist_ok=True)
     todo = [task for task in tasks if not _is_made(task, folder)]
-    work = partial(make_item, folder=folder)
-    if processes == 1:
-        for n, task in enumerate(todo):
-            work(task)
-            _tell(report, n + 1, len(todo))
-    else:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, context) as pool:
-            for n, _ in enumerate(pool.map(work, todo)):
-                _tell(report, n + 1, len(todo))
+    run_tasks(partial(make_item, folder=folder), todo, processes, report)
     return sum(1 for task in tasks if (folder / f"{task.number:06d}_channels.npy").exists())
 
 
@@ -138,10 +128,8 @@ def make_item(task: ItemTask, folder: Path) -> None:
             "unit_in_water": level.fixed.unit_per_mm / scan.protocol.mu_water_per_mm,
             "chi_squared": level.misfit(estimate),
         }
-        _save(stem.parent / f"{stem.name}_channels.npy", channels)
-    temporary = stem.with_suffix(".part")
-    temporary.write_text(json.dumps(record))
-    temporary.replace(stem.with_suffix(".json"))
+        save_array(stem.parent / f"{stem.name}_channels.npy", channels)
+    save_record(stem.with_suffix(".json"), record)
 
 
 def stage_input(
@@ -205,15 +193,3 @@ def _is_made(task: ItemTask, folder: Path) -> bool:
         message = f"The folder {folder.name!r} holds items of other scans, networks or settings."
         raise InputError(message, hint="Give another output folder, or delete this one's items.")
     return True
-
-
-def _save(path: Path, values: np.ndarray[Any, Any]) -> None:
-    temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
-        np.save(file, values)
-    temporary.replace(path)
-
-
-def _tell(report: Report | None, done: int, total: int) -> None:
-    if report and (done % 10 == 0 or done == total):
-        report(f"{done} of {total} estimates made")
