@@ -21,7 +21,7 @@ collect_ignore_glob = ["test_*.py"] if _ABSENT else _ON_THE_BENCH if _NO_QT else
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bench.fixtures import bench, slicer_bench, views_of_the_bench  # noqa: E402, F401
+from bench.fixtures import bench, slicer_bench  # noqa: E402, F401
 
 
 def pytest_report_header():
@@ -61,14 +61,6 @@ def one_knee_of_a_kind():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(samples, "knee_phantom", knee_phantom)
         yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def views_end_with_their_file():
-    """Close the comparison's views after a file: they would follow the next one's scene too."""
-    yield
-    if "view_host" in sys.modules:
-        sys.modules["view_host"].close_shared_views()
 
 
 @pytest.fixture

@@ -35,15 +35,6 @@ class SceneSliceView(SliceView):
         self.set_view_node(node)
 
 
-def close_view(view, logics):
-    """Let a view go from its scene, and its logic from those of the application."""
-    view.set_render_blocked(True)
-    logics.RemoveItem(view._logic)
-    view._displayable_manager_group.SetMRMLDisplayableNode(None)
-    view._logic.SetMRMLScene(None)
-    view.finalize()
-
-
 @dataclass
 class Handle:
     """A slice view as `ctrestorelib.mrml.comparison.host.SliceViewHandle` wants it."""
@@ -123,12 +114,6 @@ class ViewHost:
         """Open Slicer's own axial view unless it is there."""
         self._open(ViewLayoutDefinition.axial_view())
 
-    def close_views(self):
-        """Close all views: they would follow the scene of tests without a window too."""
-        for handle in self.handles.values():
-            close_view(handle.view, self.app.app_logic.GetSliceLogics())
-        self.handles, self.rectangles = {}, {}
-
     def _open(self, definition):
         tag = definition.singleton_tag
         if tag in self.handles:
@@ -198,12 +183,6 @@ def shared_host(app, size=(640, 320)):
     host.layout_node.SetViewArrangement(3)
     host.rectangles = {}
     return host
-
-
-def close_shared_views():
-    """Close the views of the one host, if there is one; the next who asks for it opens new ones."""
-    for host in _HOSTS:
-        host.close_views()
 
 
 def draw_chart(chart, size):

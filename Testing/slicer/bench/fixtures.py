@@ -13,15 +13,8 @@ def slicer_bench(slicer_app):
     return Bench(slicer_app)
 
 
-@pytest.fixture(scope="module")
-def views_of_the_bench(slicer_bench):
-    """Close the bench's views after a file: they would follow the scene of the next one too."""
-    yield
-    slicer_bench.layout_manager.rest()
-
-
 @pytest.fixture
-def bench(slicer_bench, views_of_the_bench, request):
+def bench(slicer_bench, request):
     """Return the bench, empty; the test speaks PythonQt and fails when problems are left."""
     slicer_bench.reset()
     slicer_bench.speak_in(request.path.parent)

@@ -40,7 +40,6 @@ class qSlicerLayoutManager(QObject):
         QVBoxLayout(self._viewport).setContentsMargins(0, 0, 0, 0)
         self._top: QWidget | None = None
         self._built = ""
-        self._resting = False
         node = self._logic.GetLayoutNode()
         node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_modified)
         core.scene.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, self._after_close)
@@ -59,7 +58,6 @@ class qSlicerLayoutManager(QObject):
         node = self._logic.GetLayoutNode()
         if not node.IsLayoutDescription(number):
             refuse("layout", f"there is no layout {number}")
-        self._resting = False
         node.SetViewArrangement(number)
         self._rebuild()
 
@@ -104,19 +102,6 @@ class qSlicerLayoutManager(QObject):
                 view.threeDView().resetFocalPoint()
                 view.threeDView().resetCamera()
 
-    def rest(self):
-        """Close all views and follow no layout until :meth:`setLayout` is called.
-
-        Tests without the bench share its scene: every view would go on drawing theirs.
-        """
-        self._resting = True
-        for view in self._views.values():
-            if isinstance(view, SliceWidget | ThreeDWidget):
-                view.close_view()
-            view.setParent(None)
-            view.deleteLater()
-        self._views, self._shown, self._built = {}, [], ""
-
     # ----- inside
     def _nth(self, kind, which):
         found = [view for key, view in self._views.items() if key[0] == kind]
@@ -141,7 +126,7 @@ class qSlicerLayoutManager(QObject):
 
     def _rebuild(self):
         """Put the views of the current layout into new splitters."""
-        if self._resting or self._core.scene.IsClosing():
+        if self._core.scene.IsClosing():
             return
         text = self._logic.GetLayoutNode().GetCurrentLayoutDescription()
         if not text or text == self._built:

@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QImage, QPainter
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 from trame_slicer.views import SliceView, ThreeDView
 from trame_slicer.views.render_scheduler import ScheduledRenderStrategy
-from view_host import SceneSliceView, close_view
+from view_host import SceneSliceView
 from vtkmodules.util.numpy_support import vtk_to_numpy
 
 _WAIT_MS = 5
@@ -175,11 +175,6 @@ class _Framed(QWidget):
     def viewport(self):
         return self._canvas
 
-    def close_view(self):
-        """Let go of the scene and of the render window."""
-        self._canvas.paused = True
-        close_view(self._view, self._logics())
-
 
 class SliceWidget(_Framed):
     """What `layoutManager.sliceWidget(name)` returns."""
@@ -187,11 +182,8 @@ class SliceWidget(_Framed):
     def __init__(self, core, tag, parent=None):
         strategy = QtRendering()
         view = SceneSliceView(core.scene, core.app_logic, tag, scheduled_render_strategy=strategy)
-        self._core, self._view = core, view
+        self._view = view
         super().__init__(view.get_view_node(), ViewCanvas(view), parent)
-
-    def _logics(self):
-        return self._core.app_logic.GetSliceLogics()
 
     def _title(self):
         label, offset = super()._title(), self._view.get_slice_value()
@@ -275,12 +267,9 @@ class ThreeDWidget(_Framed):
     def __init__(self, core, tag, parent=None):
         strategy = QtRendering()
         view = _BenchThreeDView(core.scene, core.app_logic, tag, scheduled_render_strategy=strategy)
-        self._core, self._view = core, view
+        self._view = view
         view.get_view_node().SetVolumeRenderingQuality(0)
         super().__init__(view.get_view_node(), ViewCanvas(view), parent)
-
-    def _logics(self):
-        return self._core.app_logic.GetViewLogics()
 
     def mrmlViewNode(self):
         return self._node
