@@ -71,6 +71,18 @@ def by_definition(values, scan, grid, *, distance_weight=True):
     return out
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_lies_in_fresh_memory_does_not_reach_the_result(backend):
+    scan, grid = geometry("fan"), GRIDS["upright"]
+    values = readings(scan)
+    expected = by_definition(values, scan, grid)
+    for _ in range(8):
+        left = [np.full(n, np.nan, np.float32) for n in range(2, 64) for _ in range(12)]
+        del left
+        result = backproject(values, scan, grid, backend=backend)
+        assert np.linalg.norm(result - expected) < 3e-6 * np.linalg.norm(expected)
+
+
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("backend", BACKENDS)

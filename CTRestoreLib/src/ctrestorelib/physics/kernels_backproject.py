@@ -109,7 +109,9 @@ def backproject_columns(
     nb = out.shape[1] if axis == 2 else out.shape[2]
     tiles = (nb + TILE_B - 1) // TILE_B
     sums = np.empty((TILE_A * TILE_B, nz), F32)
-    blended = np.empty(views.shape[2] + 1, F32)
+    # Not empty: where a position is a whole number, sampling may read a neighbour that no view has
+    # written yet. Its share is 0 but for rounding, which can let through what fresh memory holds.
+    blended = np.zeros(views.shape[2] + 1, F32)
     for item in range(first, last):
         a0, b0 = (item // tiles) * TILE_A, (item % tiles) * TILE_B
         a1, b1 = min(a0 + TILE_A, na), min(b0 + TILE_B, nb)
