@@ -77,7 +77,7 @@ class ViewHost:
         self.size = size
         self.handles = {}
         self.rectangles = {}
-        self.open_red()
+        self._open(ViewLayoutDefinition.axial_view())
         self.logic = slicer.vtkMRMLLayoutLogic()
         self.logic.SetMRMLScene(app.scene)
 
@@ -109,10 +109,6 @@ class ViewHost:
     def resize(self, size):
         self.size = size
         self.set_layout(self.layout())
-
-    def open_red(self):
-        """Open Slicer's own axial view unless it is there."""
-        self._open(ViewLayoutDefinition.axial_view())
 
     def _open(self, definition):
         tag = definition.singleton_tag
@@ -178,7 +174,6 @@ def shared_host(app, size=(640, 320)):
     if not _HOSTS:
         _HOSTS.append(ViewHost(app))
     host = _HOSTS[0]
-    host.open_red()
     host.size = size
     host.layout_node.SetViewArrangement(3)
     host.rectangles = {}
