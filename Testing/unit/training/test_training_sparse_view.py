@@ -14,6 +14,7 @@ pytest.importorskip("safetensors")
 from ctrestorelib.core.errors import InputError  # noqa: E402
 from ctrestorelib.networks.volume_unet import VolumeUNet  # noqa: E402
 from ctrestorelib.recon import tv_pyramid  # noqa: E402
+from ctrestorelib.restorer.protocol import Inputs  # noqa: E402
 from ctrestorelib.training.loop import TrainingSettings  # noqa: E402
 from ctrestorelib.training.scans.store import read_item  # noqa: E402
 from ctrestorelib.training.sparse_view.batches import (  # noqa: E402
@@ -21,8 +22,17 @@ from ctrestorelib.training.sparse_view.batches import (  # noqa: E402
     PatchSettings,
     load_items,
 )
+from ctrestorelib.training.sparse_view.items import (  # noqa: E402
+    item_tasks,
+    stage_input,
+    stored_estimate,
+)
 from ctrestorelib.training.sparse_view.loss import stage_loss  # noqa: E402
-from ctrestorelib.training.sparse_view.stages import NetworkSize, TrainingStage  # noqa: E402
+from ctrestorelib.training.sparse_view.stages import (  # noqa: E402
+    NetworkSize,
+    TrainingStage,
+    weights_before,
+)
 from ctrestorelib.training.sparse_view.train import (  # noqa: E402
     SparseViewSettings,
     chosen_subjects,
@@ -31,7 +41,7 @@ from ctrestorelib.training.sparse_view.train import (  # noqa: E402
 )
 
 SMALL = SparseViewSettings(
-    scans=3, cells=32, pixels=32, scanned_share=0.0, network=NetworkSize(4, 2),
+    scans=3, cells=(32,), pixels=32, scanned_share=0.0, network=NetworkSize(4, 2),
     patches=PatchSettings(size=2, patch=16, margin=3),
     loop=TrainingSettings(steps=4, threads=1, prefetch=0, learning_rate=1e-3),
 )  # fmt: skip
@@ -196,6 +206,19 @@ def test_later_stages_need_the_earlier_and_see_what_these_left(folder):
     assert second.channels.shape == third.channels.shape == (5, 32, 32, 32)
     assert (first.channels[1] == second.channels[1]).mean() > 0.99  # the same backprojection
     assert not np.array_equal(first.channels[0], second.channels[0])
+
+
+def test_the_second_stage_takes_the_estimate_that_the_first_stored(folder):
+    train_stage_on(folder, SMALL, [])
+    weights = weights_before(folder, TrainingStage.CORRECT)
+    (task,) = item_tasks([1], folder / "scans", TrainingStage.CORRECT, weights)
+    scan = read_item(folder / "scans", 1)
+    known = stored_estimate(task, scan.facts)
+    inputs = Inputs(projections=scan.projection_set(), grid=scan.grid)
+    level, _ = stage_input(inputs, TrainingStage.PRIOR, {})
+    anew = level.session.operator.to_numpy(level.first)
+    np.testing.assert_allclose(known, anew, rtol=2e-3, atol=1e-6 * float(anew.max()))
+    assert stored_estimate(task, {**scan.facts, "seed": 4}) is None  # of another scan
 
 
 def test_subjects_are_shared_out():

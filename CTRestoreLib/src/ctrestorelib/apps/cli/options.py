@@ -135,6 +135,29 @@ def require_kind(method_id: str, kind: Kind, instead: str) -> None:
         raise UsageError(message, hint=f"Use 'ctrestore {instead}'.")
 
 
+class Numbers(click.ParamType):
+    """Whole numbers by comma, none below ``least``; their value is a tuple."""
+
+    name = "integers"
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """See :meth:`click.ParamType.convert`."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            found = tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers such as 64,96.", param, ctx)
+        if min(found) < self.least:
+            self.fail(f"{min(found)} is too small: at least {self.least}.", param, ctx)
+        return found
+
+
 def numbers(text: str, count: int, what: str, kind: type = float) -> tuple[Any, ...]:
     """Parse ``"a,b,c"`` (or one number for all) into ``count`` numbers."""
     try:

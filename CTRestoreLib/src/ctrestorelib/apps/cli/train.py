@@ -153,9 +153,10 @@ def horuseye(**given: Any) -> None:
 )
 @click.option("--scans", type=click.IntRange(min=2), default=300, show_default=True,
               help="Virtual scans to learn from, procedural subjects among them.")  # fmt: skip
-@click.option("--cells", type=click.IntRange(min=32), default=128, show_default=True,
-              help="Voxels of a scan along each edge.")  # fmt: skip
-@click.option("--pixels", type=click.IntRange(min=16), help="Detector pixels along each edge.")
+@click.option("--cells", type=options.Numbers(32), default="128", show_default=True,
+              help="Voxels of a scan along each edge; several by comma take turns.")  # fmt: skip
+@click.option("--pixels", type=click.IntRange(min=16),
+              help="Detector pixels along each edge.  [default: twice the cells]")  # fmt: skip
 @click.option("--batch", type=click.IntRange(min=1), default=2, show_default=True,
               help="Patches in a step.")  # fmt: skip
 @click.option("--patch", type=click.IntRange(min=16), default=64, show_default=True,

@@ -58,9 +58,9 @@ def settings_of(given: dict[str, Any]) -> SparseViewSettings:
     sizes = FULL_SIZES if given["network"] == "full" else DEFAULT_SIZES
     step = sizes[stage].build().multiple
     # With two cells on the coarsest level some processors compute wrong bfloat16 gradients.
-    if patch % step or patch < 3 * step or cells % 2:
+    if patch % step or patch < 3 * step or any(n % 2 for n in cells):
         message = f"--patch must be a multiple of {step} and at least {3 * step}, --cells even; "
-        raise UsageError(message + f"got {patch} and {cells}.")
+        raise UsageError(message + f"got {patch} and {', '.join(map(str, cells))}.")
     base = SparseViewSettings()
     loop = replace(base.loop, threads=given["threads"], seed=given["seed"])
     if given["steps"] is not None:
@@ -70,7 +70,7 @@ def settings_of(given: dict[str, Any]) -> SparseViewSettings:
         network=sizes[stage],
         scans=given["scans"],
         cells=cells,
-        pixels=given["pixels"] or 2 * cells,
+        pixels=given["pixels"],
         processes=given["processes"],
         patches=replace(base.patches, size=given["batch"], patch=patch),
         loop=loop,

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import CTRestoreError, InputError
 from ctrestorelib.core.job import Job, Stage
@@ -32,6 +33,7 @@ from ctrestorelib.recon.learned_prior import (
     on_grid,
     towards_data,
 )
+from ctrestorelib.recon.session import open_session
 from ctrestorelib.recon.tv_pyramid import TvLevel, tv_pyramid
 from ctrestorelib.restorer.plan import Plan, PlannedStage
 from ctrestorelib.restorer.protocol import Inputs
@@ -43,6 +45,7 @@ from ctrestorelib.training.sparse_view.stages import (
 from ctrestorelib.training.stored_items import run_tasks, save_array, save_record
 
 Report = Callable[[str], None]
+Floats = NDArray[np.float32]
 
 RECIPE = 1
 """Raised whenever the same task would give another item."""
@@ -118,7 +121,8 @@ def make_item(task: ItemTask, folder: Path) -> None:
     record: dict[str, Any] = {"task": task.identity(scan.facts)}
     inputs = Inputs(projections=scan.projection_set(), grid=scan.grid)
     try:
-        level, estimate = stage_input(inputs, task.stage, _networks(task))
+        known = stored_estimate(task, scan.facts)
+        level, estimate = stage_input(inputs, task.stage, _networks(task), known)
     except CTRestoreError as error:
         record["unusable"] = str(error)
     else:
@@ -133,7 +137,10 @@ def make_item(task: ItemTask, folder: Path) -> None:
 
 
 def stage_input(
-    inputs: Inputs, stage: TrainingStage, networks: Mapping[str, TorchCorrector]
+    inputs: Inputs,
+    stage: TrainingStage,
+    networks: Mapping[str, TorchCorrector],
+    known: Floats | None = None,
 ) -> tuple[Level, Array]:
     """Return grid and estimate that the network of ``stage`` gets to see.
 
@@ -145,12 +152,20 @@ def stage_input(
         What comes next.
     networks
         The networks of the earlier stages.
+    known
+        The total-variation estimate in 1/mm if it is known; only the refining stage, which needs it
+        on two grids, computes it all the same.
     """
     _, grid = inputs.require_scan()
     if stage is not TrainingStage.REFINE:
-        base = _total_variation(inputs)
-        level = Level(base.session, base.values)
-        return level, _coarse(level, base.values, stage, networks)
+        if known is None:
+            base = _total_variation(inputs)
+            session, first = base.session, base.values
+        else:
+            session = open_session(inputs, _plan(), Job())
+            first = session.operator.asarray(known)
+        level = Level(session, first)
+        return level, _coarse(level, first, stage, networks)
     base = _total_variation(inputs, coarse_shape(grid.shape, max(grid.shape) // REFINED))
     level = Level(base.session, base.values)
     better = _coarse(level, base.values, stage, networks)
@@ -174,10 +189,32 @@ def _coarse(
 def _total_variation(
     inputs: Inputs, shape: tuple[int, int, int] | None = None, start: TvLevel | None = None
 ) -> TvLevel:
-    plan = Plan("auto", "cpu", 1, 0, 1.0, (PlannedStage("TV", 1.0),))
     job = Job()
     stage = Stage(job, "TV", 0.0, 1.0)
-    return tv_pyramid(inputs, plan, job, stage, shape=shape, start=start)
+    return tv_pyramid(inputs, _plan(), job, stage, shape=shape, start=start)
+
+
+def _plan() -> Plan:
+    return Plan("auto", "cpu", 1, 0, 1.0, (PlannedStage("TV", 1.0),))
+
+
+def stored_estimate(task: ItemTask, scan: dict[str, Any]) -> Floats | None:
+    """Return the total-variation estimate from the first stage's item of the same scan, if any."""
+    if task.stage is TrainingStage.PRIOR:
+        return None
+    first = TrainingStage.PRIOR
+    folder = task.scans.parent / first.value / "items"
+    path = folder / f"{task.number:06d}.json"
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text())
+    if record["task"] != ItemTask(task.number, task.scans, first).identity(scan):
+        return None
+    if "unusable" in record:
+        return None
+    channels = np.load(folder / f"{path.stem}_channels.npy", mmap_mode="r")
+    unit = record["unit_in_water"] * read_item(task.scans, task.number).protocol.mu_water_per_mm
+    return np.asarray(channels[0], np.float32) * np.float32(unit)
 
 
 def _networks(task: ItemTask) -> dict[str, TorchCorrector]:

@@ -46,8 +46,11 @@ class SparseViewSettings:
         Virtual scans to learn from.
     scanned_share
         Share of them whose subject is cut from a training volume; the others are procedural.
-    cells, pixels
-        Voxels and detector pixels along each edge of a scan.
+    cells
+        Voxels along each edge of a scan; scan ``n`` takes number ``n`` modulo how many there are,
+        so that several teach several scales.
+    pixels
+        Detector pixels along each edge; None takes twice the cells.
     processes
         Processes that make the material.
     item_seed
@@ -62,8 +65,8 @@ class SparseViewSettings:
     network: NetworkSize | None = None
     scans: int = 300
     scanned_share: float = 0.4
-    cells: int = 128
-    pixels: int = 256
+    cells: tuple[int, ...] = (128,)
+    pixels: int | None = None
     processes: int = 1
     item_seed: int = 11
     patches: PatchSettings = field(default_factory=PatchSettings)
@@ -77,6 +80,11 @@ class SparseViewSettings:
     def size(self) -> NetworkSize:
         """Width and depth of the network."""
         return self.network or DEFAULT_SIZES[self.stage]
+
+    def sizes(self, number: int) -> tuple[int, int]:
+        """Return cells and pixels along each edge of a scan."""
+        cells = self.cells[number % len(self.cells)]
+        return cells, self.pixels or 2 * cells
 
 
 def train_stage(
@@ -138,7 +146,7 @@ def make_material(
 ) -> None:
     """Make the scans, and the stage's estimates of them, that the folder does not hold yet."""
     subjects = chosen_subjects(files, settings)
-    scans = scan_tasks(subjects, settings.cells, settings.pixels)
+    scans = [task for n, s in enumerate(subjects) for task in scan_tasks([s], *settings.sizes(n))]
     say(f"Scans: {make_scans(scans, folder / 'scans', settings.processes, say)}.")
     numbers = [task.subject.number for task in scans]
     tasks = item_tasks(numbers, folder / "scans", settings.stage, weights)
