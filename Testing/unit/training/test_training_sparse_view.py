@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -221,7 +222,12 @@ def test_the_second_stage_takes_the_estimate_that_the_first_stored(folder):
     assert stored_estimate(task, {**scan.facts, "seed": 4}) is None  # of another scan
 
 
-def test_subjects_are_shared_out():
-    chosen = chosen_subjects([], replace(SMALL, scans=5, scanned_share=0.4))
-    assert len(chosen) == 5
-    assert all(task.path is None for task in chosen)
+def test_subjects_are_shared_out_and_more_of_them_keep_the_first():
+    files = [Path("a.nii"), Path("b.nii")]
+    few, many = (
+        chosen_subjects(files, replace(SMALL, scans=n, scanned_share=0.4)) for n in (5, 10)
+    )
+    assert few == many[:5]
+    assert [task.path for task in many if task.path is not None] == files * 2
+    assert [task.number for task in many] == list(range(10))
+    assert all(t.path is None for t in chosen_subjects([], replace(SMALL, scanned_share=0.4)))

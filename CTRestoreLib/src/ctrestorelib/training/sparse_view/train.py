@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from ctrestorelib.training.export import load_weights
 from ctrestorelib.training.loop import TrainingRun, TrainingSettings, train
 from ctrestorelib.training.scans.store import make_items as make_scans
 from ctrestorelib.training.scans.store import scan_tasks
-from ctrestorelib.training.scans.subjects import subject_tasks
+from ctrestorelib.training.scans.subjects import SCAN, SubjectTask, subject_tasks
 from ctrestorelib.training.sparse_view.batches import PatchBatches, PatchSettings
 from ctrestorelib.training.sparse_view.items import item_tasks, make_items
 from ctrestorelib.training.sparse_view.loss import stage_loss
@@ -154,11 +154,18 @@ def make_material(
     say(f"Estimates: {make_items(tasks, items, settings.processes, say)}.")
 
 
-def chosen_subjects(files: list[Path], settings: SparseViewSettings) -> list:  # type: ignore[type-arg]
-    """Return the subjects: every file equally often, then procedural ones."""
-    scanned = min(settings.scans, round(settings.scanned_share * settings.scans))
-    listed = [files[n % len(files)] for n in range(scanned)] if files else []
-    return subject_tasks(listed, settings.scans - len(listed), settings.item_seed)
+def chosen_subjects(files: list[Path], settings: SparseViewSettings) -> list[SubjectTask]:
+    """Return the subjects: files in turn, procedural ones between them in the wanted share.
+
+    More scans keep the first ones as they are, so that a collection can grow.
+    """
+    share, seed = settings.scanned_share if files else 0.0, settings.item_seed
+    chosen = subject_tasks([], settings.scans, seed)
+    for number, task in enumerate(chosen):
+        turn = int(number * share)
+        if int((number + 1) * share) > turn:
+            chosen[number] = replace(task, kind=SCAN, path=files[turn % len(files)])
+    return chosen
 
 
 class HeldOut:
