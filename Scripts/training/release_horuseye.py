@@ -16,14 +16,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from ctrestorelib.core.files import atomic_path
+from release_files import enter, write_card
+
 from ctrestorelib.networks.horuseye import build
 from ctrestorelib.training.export import load_weights, save_weights
 from ctrestorelib.training.horuseye.export import export_denoiser, trained_denoiser
-from ctrestorelib.weights.store import FOLDER, check_size, sha256_of, weights_file
+from ctrestorelib.weights.store import FOLDER
 
 NAME = "horuseye-compact"
-BEGIN, END = "<!-- facts: written by release_horuseye.py -->", "<!-- end of facts -->"
+MARKS = "<!-- facts: written by release_horuseye.py -->", "<!-- end of facts -->"
 CARD = """# horuseye-compact
 
 HorusEye's direct denoiser (H_D) in a compact form of our own: one slice in, the same slice with
@@ -79,17 +80,11 @@ def main() -> None:
         source = given.folder / f"round_{given.round}" / "denoiser" / "final.safetensors"
     _write_weights(source, tensors, record, given.round or record["settings"]["rounds"])
     difference = export_denoiser(tensors, tensors.with_suffix(".onnx"))
-    for path in (tensors, tensors.with_suffix(".onnx")):
-        check_size(path)
     facts = _facts(given.folder, tensors, record, given.round) | {
         "onnx_difference": float(f"{difference:.2g}")
     }
-    _enter(given.into, facts)
-    with atomic_path(given.into / f"{NAME}.md") as temporary:
-        temporary.write_text(_card(given.into / f"{NAME}.md", facts))
-    for kind in ("onnx", "safetensors"):
-        path = weights_file(NAME, kind, given.into)
-        print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, SHA-256 {sha256_of(path)}")
+    enter(NAME, ("onnx", "safetensors"), facts, given.into)
+    write_card(given.into / f"{NAME}.md", CARD, facts, MARKS)
 
 
 def _write_weights(source: Path, target: Path, record: dict[str, Any], rounds: int) -> None:
@@ -134,45 +129,6 @@ def _of_round(place: Path) -> dict[str, Any]:
         for name in ("replaced", "left"):
             found[f"{name}, mean share"] = sum(s[name] for s in scans) / len(scans)
     return found
-
-
-def _enter(into: Path, facts: dict[str, Any]) -> None:
-    path = into / "manifest.json"
-    manifest = json.loads(path.read_text()) if path.exists() else {"networks": {}}
-    files = {
-        kind: {
-            "file": f"{NAME}.{kind}",
-            "sha256": sha256_of(into / f"{NAME}.{kind}"),
-            "bytes": (into / f"{NAME}.{kind}").stat().st_size,
-        }
-        for kind in ("onnx", "safetensors")
-    }
-    manifest["networks"][NAME] = {"files": files, "about": facts}
-    manifest["networks"] = dict(sorted(manifest["networks"].items()))
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n")
-
-
-def _card(path: Path, facts: dict[str, Any]) -> str:
-    """Return the card with a new table; the words of an edited card stay."""
-    table = f"{BEGIN}\n\n{_table(facts)}\n\n{END}"
-    if path.exists() and BEGIN in path.read_text():
-        before, _, rest = path.read_text().partition(BEGIN)
-        return before + table + rest.partition(END)[2]
-    return CARD.format(facts=table)
-
-
-def _table(facts: dict[str, Any]) -> str:
-    flat: dict[str, Any] = {}
-    for name, value in facts.items():
-        flat |= (
-            {f"{name}: {n}": v for n, v in value.items()}
-            if isinstance(value, dict)
-            else {name: value}
-        )
-    lines = [f"| {n} | {v:.4g} |" if isinstance(v, float) else f"| {n} | {v} |"
-             for n, v in flat.items()]  # fmt: skip
-    return "\n".join(["| fact | value |", "|---|---|", *lines])
 
 
 if __name__ == "__main__":

@@ -12,19 +12,17 @@ A calibration of older weights is removed: run ``calibrate.py`` next.
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-from datetime import date
 from pathlib import Path
 from typing import Any
 
+from release_files import enter, facts_of_run, write_card
+
 from ctrestorelib.core.errors import InputError
-from ctrestorelib.core.files import atomic_path
 from ctrestorelib.networks.residual_unet import ResidualUNet
 from ctrestorelib.training.export import export_onnx, load_weights, save_weights
-from ctrestorelib.weights.store import FOLDER, check_size, sha256_of, weights_file
+from ctrestorelib.weights.store import FOLDER
 
-BEGIN, END = "<!-- settings: written by release_weights.py -->", "<!-- end of settings -->"
+MARKS = "<!-- settings: written by release_weights.py -->", "<!-- end of settings -->"
 CARD = """# {name}
 
 A 2.5-D residual network that removes noise from CT volumes. Research use only.
@@ -42,7 +40,7 @@ simulated noise of many doses, kernels and slice profiles. No validation volume 
 
 ## How it was trained
 
-{settings}
+{facts}
 
 ## What it does, measured
 
@@ -79,44 +77,21 @@ def release(network: ResidualUNet, name: str, facts: dict[str, Any], into: Path 
     tensors, onnx = into / f"{name}.safetensors", into / f"{name}.onnx"
     save_weights(network, tensors)
     difference = export_onnx(network, onnx)
-    for path in (tensors, onnx):
-        check_size(path)
     facts = {**facts, "onnx_difference": float(f"{difference:.2g}")}
-    manifest_path = into / "manifest.json"
-    manifest = json.loads(manifest_path.read_text()) if manifest_path.exists() else {"networks": {}}
-    files = {p.suffix[1:]: _entry(p) for p in (onnx, tensors)}
-    manifest["networks"][name] = {"files": files, "about": facts}
-    manifest["networks"] = dict(sorted(manifest["networks"].items()))
-    with atomic_path(manifest_path) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+    enter(name, ("onnx", "safetensors"), facts, into)
     (into / f"{name}.calibration.json").unlink(missing_ok=True)
-    _write_card(into / f"{name}.md", name, facts)
-    for kind, entry in files.items():
-        checked = weights_file(name, kind, into)
-        print(f"{checked.name}: {entry['bytes'] / 1e6:.2f} MB, SHA-256 {entry['sha256']}")
+    write_card(into / f"{name}.md", CARD.replace("{name}", name), facts, MARKS)
 
 
 def facts_of(folder: Path, network: ResidualUNet) -> dict[str, Any]:
     """Return plain facts about a training from what its folder holds."""
-    facts: dict[str, Any] = {
+    return {
         "network": type(network).__name__,
         "width": network.width,
         "slices": network.slices,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "released": date.today().isoformat(),
+        **facts_of_run(folder),
     }
-    progress = folder / "checkpoint.json"
-    if progress.exists():
-        record = json.loads(progress.read_text())
-        facts |= {"steps": record["step"], "training_hours": round(record["seconds"] / 3600, 2)}
-        facts["settings"] = record["settings"]
-    curves = folder / "curves.csv"
-    if curves.exists():
-        with curves.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        last = {n: v for row in rows for n, v in row.items() if v}  # the newest of each column
-        facts["curves"] = {name: float(value) for name, value in last.items()}
-    return facts
 
 
 def _final(folder: Path) -> ResidualUNet:
@@ -140,37 +115,6 @@ def _from_checkpoint(folder: Path) -> ResidualUNet:
     network = ResidualUNet(width, slices)
     network.load_state_dict(mean)
     return network.eval()
-
-
-def _entry(path: Path) -> dict[str, Any]:
-    return {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
-
-
-def _write_card(path: Path, name: str, facts: dict[str, Any]) -> None:
-    settings = f"{BEGIN}\n\n{_table(facts)}\n\n{END}"
-    if path.exists() and BEGIN in path.read_text():
-        before, _, rest = path.read_text().partition(BEGIN)
-        text = before + settings + rest.partition(END)[2]
-    else:
-        text = CARD.format(name=name, settings=settings)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text)
-
-
-def _table(facts: dict[str, Any]) -> str:
-    flat: dict[str, Any] = {}
-    for name, value in facts.items():
-        flat |= (
-            {f"{name}: {n}": v for n, v in value.items()}
-            if isinstance(value, dict)
-            else {name: value}
-        )
-    lines = [f"| {name} | {_shown(value)} |" for name, value in flat.items()]
-    return "\n".join(["| setting | value |", "|---|---|", *lines])
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ SCRIPTS = Path(__file__).resolve().parents[3] / "Scripts" / "training"
 def script(name):
     spec = importlib.util.spec_from_file_location(f"toy_{name}", SCRIPTS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPTS))  # scripts find their neighbours as when they are run
+        spec.loader.exec_module(module)
     return module
 
 
@@ -58,7 +60,7 @@ def test_a_training_is_released_over_an_older_one(training, tmp_path, network, m
     into = tmp_path / "weights"
     into.mkdir()
     card = into / "toy.md"
-    release._write_card(card, "toy", {"steps": 69})
+    release.write_card(card, release.CARD, {"steps": 69}, release.MARKS)
     card.write_text(card.read_text().replace("Research use only.", "Written by hand."))
     (into / "toy.calibration.json").write_text("{}")
     command = ["release_weights.py", str(training), "toy", "--into", str(into)]
@@ -81,6 +83,37 @@ def test_a_training_is_released_over_an_older_one(training, tmp_path, network, m
     assert "| steps | 69 |" not in text
     assert released(into)["toy"].calibration() == {}
     assert not (into / "toy.calibration.json").exists()
+
+
+def test_stages_of_the_few_view_default_are_released_as_far_as_they_are_trained(tmp_path):
+    from ctrestorelib.networks.volume_unet import VolumeUNet
+    from ctrestorelib.recon.learned_prior import load_volume_unet
+
+    release, folder, into = script("release_few_views"), tmp_path / "cts", tmp_path / "weights"
+    into.mkdir()
+    with pytest.raises(InputError, match="stage 'prior'"):
+        release.release_cts(folder, into)
+    for stage in ("prior", "correct"):
+        torch.manual_seed(len(stage))
+        save_weights(VolumeUNet(width=4, levels=2), folder / stage / "final.safetensors")
+        items = folder / stage / "items"
+        items.mkdir()
+        for number, kind in enumerate(("scan", "knee", "knee")):
+            record = {"task": {"scan": {"kind": kind, "cells": 64 + 32 * (number % 2)}}}
+            (items / f"{number:06d}.json").write_text(json.dumps(record))
+    (into / "cts-prior.calibration.json").write_text("{}")
+    release.release_cts(folder, into)
+    found = released(into)
+    assert sorted(found) == ["cts-correct", "cts-prior"]
+    assert found["cts-prior"].about["scans"] == {
+        "number": 3, "of real subjects": 1, "cells": "64, 96",
+    }  # fmt: skip
+    assert not (into / "cts-prior.calibration.json").exists()
+    network = load_volume_unet(weights_file("cts-correct", "safetensors", into))
+    assert (network.width, network.levels) == (4, 2)
+    card = (into / "cts-prior.md").read_text()
+    assert "| scans: number | 3 |" in card
+    assert "{" not in card
 
 
 def test_the_running_mean_of_a_checkpoint_can_be_taken(tmp_path, network):
