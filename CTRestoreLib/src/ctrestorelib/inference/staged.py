@@ -146,7 +146,7 @@ class StagedReconstruction:
         with _open(job, next(titles)) as stage:
             base = tv_pyramid(inputs, plan, job, stage, shape=shape, watch=_watch(job, stage))
         with _open(job, next(titles)) as stage:
-            found = self._coarse(base, stage)
+            found = self.correct_coarse(base, stage)
         with _open(job, next(titles)) as stage:
             share, report = self._trusted(inputs, plan, found, stage)
         gain, sd = self._kept(found, share)
@@ -158,7 +158,7 @@ class StagedReconstruction:
             result = self._finished(fine, gain, sd, stage, refine=shape != grid.shape)
         return _accepted(result, fine, report, job)
 
-    def _coarse(self, base: TvLevel, stage: Stage) -> _Coarse | None:
+    def correct_coarse(self, base: TvLevel, stage: Stage) -> CoarseResult | None:
         """Return the corrected coarse volume; None without a first network."""
         names = [n for n in STAGES[:2] if n in self.networks]
         if STAGES[0] not in names or self.settings.strength == 0.0:
@@ -170,10 +170,10 @@ class StagedReconstruction:
             x = corrected(level, x.values, self.networks[name])
             stage.done((number + 0.5) / len(names))
             x = Corrected(towards_data(level, x.values), x.scale)
-        return _Coarse(level, base, x)
+        return CoarseResult(level, base, x)
 
     def _trusted(
-        self, inputs: Inputs, plan: Plan, found: _Coarse | None, stage: Stage
+        self, inputs: Inputs, plan: Plan, found: CoarseResult | None, stage: Stage
     ) -> tuple[float, dict[str, Any]]:
         """Return the share of the correction to keep, and what was found."""
         if found is None:
@@ -185,7 +185,7 @@ class StagedReconstruction:
         views = views_to_leave_out(inputs) if self.settings.check else ()
         if not views:
             return self.settings.strength, report | {"learned": "used, not checked"}
-        verdict = self._verdict(inputs, plan, found.base, views, stage)
+        verdict = self.verdict(inputs, plan, found.base, views, stage)
         report |= {"left_out": {"views": list(verdict.views), "share": verdict.share,
                                 "chi_squared_tv": verdict.before,
                                 "chi_squared_learned": verdict.after}}  # fmt: skip
@@ -194,7 +194,7 @@ class StagedReconstruction:
         kept = min(1.0, verdict.share / FULL_SHARE) * self.settings.strength
         return kept, report | {"learned": "used", "share_kept": kept}
 
-    def _verdict(
+    def verdict(
         self, inputs: Inputs, plan: Plan, base: TvLevel, views: tuple[int, ...], stage: Stage
     ) -> Verdict:
         """Reconstruct without some views, with and without the networks, and compare."""
@@ -203,11 +203,13 @@ class StagedReconstruction:
         plain = tv_pyramid(
             without(inputs, views), plan, silent, part_of(stage, 0.0, 0.7), shape=shape
         )
-        found = self._coarse(plain, part_of(stage, 0.7, 0.3))
+        found = self.correct_coarse(plain, part_of(stage, 0.7, 0.3))
         assert found is not None
         return judge(base.session, views, plain.values, found.better.values)
 
-    def _kept(self, found: _Coarse | None, share: float) -> tuple[Floats | None, Floats | None]:
+    def _kept(
+        self, found: CoarseResult | None, share: float
+    ) -> tuple[Floats | None, Floats | None]:
         """Return the share of the correction that is kept and the expected error, coarse."""
         if found is None or not share > 0.0:
             return None, None
@@ -237,7 +239,7 @@ class StagedReconstruction:
 
 
 @dataclass(frozen=True, eq=False)
-class _Coarse:
+class CoarseResult:
     """The coarse grid without and with the learned correction."""
 
     level: Level
