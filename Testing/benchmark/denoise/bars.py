@@ -6,8 +6,9 @@ A bar is met, missed, or not measured where a method that it needs has no result
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from common.bars import Bar
 
 from denoise.methods import BOUND, CLASSICAL, DEFAULT, PEER
 from denoise.scores import gain_db
@@ -15,32 +16,6 @@ from denoise.scores import gain_db
 Rows = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Case -> method -> record with ``group`` and ``rmse``."""
 GAIN_DB, BOUND_RATIO = 3.0, 1.03
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One promise, and how it went in one case.
-
-    Parameters
-    ----------
-    promise, case
-        What was promised, where.
-    value, limit
-        What was found, and what it had to reach or stay under, as text.
-    met
-        True, False, or None where it could not be measured.
-    """
-
-    promise: str
-    case: str
-    value: str
-    limit: str
-    met: bool | None
-
-    @property
-    def word(self) -> str:
-        """Return the outcome in words."""
-        return {True: "met", False: "MISSED", None: "not measured"}[self.met]
 
 
 def check(rows: Rows, default: str = DEFAULT) -> list[Bar]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.scans import DATA, REPOSITORY
 from numpy.typing import NDArray
 
 from ctrestorelib.core.units import Unit
@@ -29,7 +30,7 @@ from denoise.cases import (
     reference_of,
     without_padding,
 )
-from denoise.regions import DATA, REPOSITORY, Region
+from denoise.regions import Region
 
 Floats = NDArray[np.float32]
 RELEASED, WIDTH, SLICES = "ctd-standard", 32, 5

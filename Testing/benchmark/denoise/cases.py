@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.scans import body_of, seed_of
 from numpy.typing import NDArray
 
 from ctrestorelib.core.files import atomic_path
@@ -123,7 +124,7 @@ def build_case(name: str) -> Case:
     """Return a case; the same name always gives the same numbers."""
     region, dose = _parse(name)
     reference, scanner, own = reference_of(region)
-    noisy, i0 = low_dose(reference, scanner, dose, seed=_seed(name))
+    noisy, i0 = low_dose(reference, scanner, dose, seed=seed_of(name))
     noise = noisy.values - reference.values
     inside = tissue_of(reference)
     facts = {
@@ -160,10 +161,6 @@ def load_case(name: str, folder: Path) -> Case:
 def _parse(name: str) -> tuple[Region, float]:
     region, _, percent = name.rpartition("-")
     return BY_NAME[region], int(percent) / 100.0
-
-
-def _seed(name: str) -> int:
-    return int.from_bytes(name.encode(), "little") % (2**32)
 
 
 def reference_of(region: Region) -> tuple[Volume, Scanner, float]:
@@ -267,16 +264,6 @@ def averaged_blocks(values: Floats, steps: tuple[int, int, int]) -> Floats:
     box = tuple(slice(0, n * s) for n, s in zip(kept, steps, strict=True))
     split = [m for n, s in zip(kept, steps, strict=True) for m in (n, s)]
     return np.asarray(values[box].reshape(split).mean(axis=(1, 3, 5)), dtype=np.float32)
-
-
-def body_of(reference: Volume) -> NDArray[np.bool_]:
-    """Return the body with all its holes filled; everything for grey values."""
-    from scipy.ndimage import binary_fill_holes, uniform_filter
-
-    if reference.unit is Unit.GREY:
-        return np.ones(reference.shape, dtype=bool)
-    solid = uniform_filter(reference.values, (1, 5, 5)) > -300
-    return np.stack([binary_fill_holes(plane) for plane in solid])
 
 
 def tissue_of(reference: Volume) -> NDArray[np.bool_]:

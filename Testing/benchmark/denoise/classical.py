@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
+from common.choice import walk
 from numpy.typing import NDArray
 
 from ctrestorelib.core.job import Job
@@ -74,13 +75,3 @@ def best_classical(method_id: str, case: Case) -> tuple[Floats, dict[str, float]
     best = walk(error, FACTORS.index(1.0))
     _, values, strength = tried[best]
     return values, {"factor": FACTORS[best], "strength": round(strength, 3)}
-
-
-def walk(error: Any, start: int) -> int:
-    """Return the index of the nearest minimum of ``error`` (infinite outside the grid)."""
-    at = start
-    while True:
-        best = min((at, at + 1, at - 1), key=error)
-        if best == at:
-            return at
-        at = best

@@ -8,16 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from common.pictures import tile, write_rows
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from ctrestorelib.apps.pictures import Grey
 from denoise.cases import Case
 
 Floats = NDArray[np.float32]
 DIFFERENCE = 5
-_TEXT = 14
-_SMALLEST = 220
 
 
 def worst_slice(case: Case, values: Floats) -> int:
@@ -48,23 +46,13 @@ def sheet(case: Case, shown: dict[str, Floats], main: str, path: Path) -> None:
     }
     rows = []
     for k in (case.reference.shape[0] // 2, worst_slice(case, restored)):
-        tiles = [_tile(window.apply(v[k]), name) for name, v in shown.items()]
-        tiles += [_tile(Grey(-h, h).apply(v[k]), name) for name, (v, h) in differences.items()]
-        rows.append(np.concatenate(tiles, axis=1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows, axis=0)).save(path)
+        tiles = [tile(window.apply(v[k]), name) for name, v in shown.items()]
+        tiles += [tile(Grey(-h, h).apply(v[k]), name) for name, (v, h) in differences.items()]
+        rows.append(tiles)
+    write_rows(rows, path)
 
 
 def _contrast(case: Case) -> tuple[float, float]:
     """Return the display window: that of the scores, or a wider one where it is very narrow."""
     low, high = case.region.window
     return (low, high) if high - low >= 200 else (low - 60, high + 60)
-
-
-def _tile(grey: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
-    times = max(1, -(-_SMALLEST // max(grey.shape)))
-    large = np.kron(grey, np.ones((times, times), np.uint8))
-    canvas = Image.new("L", (large.shape[1] + 2, large.shape[0] + _TEXT + 2), 0)
-    canvas.paste(Image.fromarray(large), (0, _TEXT))
-    ImageDraw.Draw(canvas).text((2, 1), caption, fill=255)
-    return np.asarray(canvas)

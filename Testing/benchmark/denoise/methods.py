@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.choice import digest, registered_parts
 from numpy.typing import NDArray
 
 from ctrestorelib.core.volume import Volume
@@ -90,26 +90,14 @@ def fingerprint(chosen: Method, effort: Effort) -> str:
     """Return what a cached result depends on besides the case."""
     parts = [str(VERSION), chosen.name]
     if chosen.registered:
-        spec = method(chosen.registered).spec
-        parts += [spec.version, repr(method(chosen.registered).Params(**chosen.params))]
-        parts += [_weights_identity(w) for w in spec.weights]
+        parts += registered_parts(chosen.registered, chosen.params)
     if chosen.group in (LEARNED, BOUND):
         parts.append(bound.noise_map_identity())
     if chosen.group == PEER:
         parts += [str(_PEER_VERSION), str(effort.peer_steps)]
     if chosen.group == BOUND:
         parts += [str(effort.bound_steps), bound.released_identity()]
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
-
-
-def _weights_identity(name: str) -> str:
-    from ctrestorelib.core.errors import CTRestoreError
-    from ctrestorelib.weights.store import released
-
-    try:
-        return str(sorted(released()[name].sha256.items()))
-    except (CTRestoreError, KeyError):
-        return "absent"
+    return digest(parts)
 
 
 def restored(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from common.scans import DATA
 
 from ctrestorelib.core.volume import Volume
 from ctrestorelib.io.volumes import read_volume
@@ -25,7 +26,6 @@ from ctrestorelib.restorer.blend import blend
 from denoise.cases import central_volume, without_padding
 from denoise.classical import restore
 from denoise.methods import BOUND, CLASSICAL, INPUT, LEARNED, Effort, Method, peer_restored
-from denoise.regions import DATA
 from denoise.scores import gain_db
 
 SLICES = 32

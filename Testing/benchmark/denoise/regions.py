@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-DATA = Path(os.environ.get("CTRESTORE_DATA", REPOSITORY.parent / "shared" / "data"))
+from common.scans import Scanned
+
 DOSES = (0.25, 0.10)
 
 
 @dataclass(frozen=True)
-class Region:
+class Region(Scanned):
     """One scan, and how it is scored.
 
     Parameters
     ----------
-    name, title
-        Short identifier, and what a person reads.
-    file
-        Name in the data folder; empty for a procedural object.
     window
         Lowest and highest value of the window of PSNR and SSIM, in HU or grey.
     normal_noise
@@ -38,9 +32,6 @@ class Region:
         Name and threshold of the segment of the downstream test, or None.
     """
 
-    name: str
-    title: str
-    file: str
     window: tuple[float, float]
     normal_noise: float | None = None
     kernel: tuple[float, float] | None = None
@@ -48,16 +39,6 @@ class Region:
     pair: int = 1
     is_patient: bool = True
     segment: tuple[str, float] | None = None
-
-    @property
-    def path(self) -> Path:
-        """Where the scan's file is."""
-        return DATA / self.file
-
-    @property
-    def is_here(self) -> bool:
-        """Whether the scan can be read (a procedural object always can)."""
-        return not self.file or self.path.exists()
 
 
 LUNG, SOFT, BRAIN, BONE = (-1350.0, 150.0), (-160.0, 240.0), (0.0, 80.0), (-350.0, 1150.0)

@@ -20,13 +20,18 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ctrestorelib.core.files import atomic_path
+from common.choice import is_wanted
+from common.scans import REPOSITORY
+from common.store import Store
+from common.tables import write_text
+
 from denoise import bars, bound, downstream, gallery, real_noise, table
 from denoise.cases import Case, case_names, load_case
 from denoise.methods import (
     BOUND,
     CLASSICAL,
     DEFAULT,
+    INPUT,
     LEARNED,
     PEER,
     Effort,
@@ -35,9 +40,8 @@ from denoise.methods import (
     methods,
     restored,
 )
-from denoise.regions import BY_NAME, REPOSITORY
+from denoise.regions import BY_NAME
 from denoise.scores import scores
-from denoise.store import Store
 
 PAGE = REPOSITORY / "Docs" / "reference" / "denoise-table.md"
 OUT = REPOSITORY / "out" / "bench-denoise"
@@ -67,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = time.perf_counter()
     store = Store(Path(options.out))
     effort = Effort(options.peer_steps, options.bound_steps)
-    chosen = [m for m in methods() if _wanted(m, options.methods)]
+    chosen = [m for m in methods() if m.group == INPUT or is_wanted(m, options.methods)]
     names = case_names(options.only)
     if options.list:
         print("\n".join([*names, *real_noise.scan_names(), *(m.name for m in chosen)]))
@@ -96,11 +100,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
                         "default: the docs page after a full run, else nothing")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="name cases, scans and methods")
     return parser.parse_args(arguments)
-
-
-def _wanted(chosen: Method, wanted: str) -> bool:
-    names = [w.strip() for w in wanted.split(",") if w.strip()]
-    return not names or chosen.group == "input" or chosen.name in names or chosen.group in names
 
 
 def plan(
@@ -238,8 +237,7 @@ def write(
     is_full = not (options.only or options.methods)
     target = options.page or (PAGE if is_full else "")
     if target:
-        with atomic_path(Path(target)) as temporary:
-            temporary.write_text(page)
+        write_text(page, Path(target))
     return page
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from denoise.bars import Bar
+from common.bars import Bar
+from common.tables import bar_summary, bar_table, markdown
+
 from denoise.methods import BOUND, CLASSICAL, DEFAULT, INPUT, LEARNED, PEER
 from denoise.real_noise import verdicts
 from denoise.scores import gain_db
@@ -42,7 +44,7 @@ def write_page(
     real: Mapping[str, Mapping[str, Record]], downstream: Mapping[str, Mapping[str, Record]],
 ) -> str:  # fmt: skip
     """Return the whole page."""
-    parts = [HEADER, _summary(bars), "## Simulated low dose\n\n", PROTOCOL,
+    parts = [HEADER, bar_summary(bars, "cases"), "## Simulated low dose\n\n", PROTOCOL,
              score_table(rows, facts), "\n### Bars\n\n", bar_table(bars)]  # fmt: skip
     if real:
         parts += ["\n## Real noise, no reference\n\n", _REAL, real_table(real)]
@@ -61,24 +63,6 @@ segments are compared without any clean-up. The gain of the default denoiser ove
 counts.
 
 """
-
-
-def _summary(bars: Sequence[Bar]) -> str:
-    lines = []
-    for promise in dict.fromkeys(b.promise for b in bars):
-        own = [b for b in bars if b.promise == promise]
-        met, missed = (sum(b.met is v for b in own) for v in (True, False))
-        absent = len(own) - met - missed
-        tail = f", not measured in {absent}" if absent else ""
-        lines.append(f"- {promise}: met in {met} of {len(own)} cases, missed in {missed}{tail}\n")
-    return "".join(lines) + "\n" if lines else ""
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table; the first column is text, the others are numbers."""
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
 
 
 def score_table(rows: Mapping[str, Mapping[str, Record]], facts: Mapping[str, Record]) -> str:
@@ -110,12 +94,6 @@ def _line(name: str, record: Record, row: Mapping[str, Record]) -> Sequence[str]
 def _is_best(name: str, row: Mapping[str, Record]) -> bool:
     group = row[name]["group"]
     return name == min((n for n in row if row[n]["group"] == group), key=lambda n: row[n]["rmse"])
-
-
-def bar_table(bars: Sequence[Bar]) -> str:
-    """Return every bar with its outcome."""
-    head = ("bar", "case", "found", "wanted", "outcome")
-    return markdown(head, ((b.promise, b.case, b.value, b.limit, b.word) for b in bars))
 
 
 def real_table(real: Mapping[str, Mapping[str, Record]]) -> str:

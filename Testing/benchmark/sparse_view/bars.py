@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from denoise.bars import Bar
+from common.bars import Bar
 
 from sparse_view.cases import CHANGES, CLEAN, HIGH, OFFSET, SHORT, USUAL, parts_of
 from sparse_view.methods import DEEPSPARSE, DEFAULT, SART, TUNED

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from denoise.cases import body_of
+from common.scans import body_of, seed_of
 from numpy.typing import NDArray
 
 from ctrestorelib.core.files import atomic_path
@@ -153,8 +153,7 @@ def build_case(name: str, cells: int, folder: Path) -> Case:
         full = _from_all_views(scan, grid)
         return Case(name, subject, views, variant, some_views(scan, views), full)
     fine = load_object(subject.name, cells, folder)
-    seed = int.from_bytes(name.encode(), "little") % (2**32)
-    scan = virtual_scan(fine, protocol_of(name, cells), Job(seed=seed))
+    scan = virtual_scan(fine, protocol_of(name, cells), Job(seed=seed_of(name)))
     return Case(name, subject, views, variant, scan, reference_of(fine))
 
 

@@ -6,16 +6,14 @@ run as a person gets them who sets nothing.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoise.store import Store
+from common.choice import digest, registered_parts
+from common.store import Store
 
-from ctrestorelib.core.errors import CTRestoreError
 from ctrestorelib.core.volume import Volume
 from ctrestorelib.methods.registry import all_methods, lacks, method
-from ctrestorelib.weights.store import released
 from sparse_view import unet
 from sparse_view.cases import Case
 from sparse_view.objects import VERSION
@@ -74,19 +72,10 @@ def fingerprint(chosen: Method, schooling: Schooling, store: Path) -> str:
     """Return what a kept result depends on besides the case."""
     parts = [str(VERSION), str(schooling.cells), chosen.name]
     if chosen.registered in all_methods():
-        spec = method(chosen.registered).spec
-        parts += [spec.version, repr(method(chosen.registered).Params())]
-        parts += [_weights_identity(w) for w in spec.weights]
+        parts += registered_parts(chosen.registered, {})
     if chosen.name == PEER:
         parts.append(unet.identity(schooling, store))
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
-
-
-def _weights_identity(name: str) -> str:
-    try:
-        return str(sorted(released()[name].sha256.items()))
-    except (CTRestoreError, KeyError):
-        return "absent"
+    return digest(parts)
 
 
 def outcome(chosen: Method, case: Case, schooling: Schooling, store: Path) -> Outcome:

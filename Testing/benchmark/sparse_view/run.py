@@ -18,14 +18,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from denoise.store import Store
+from common.choice import is_wanted
+from common.scans import REPOSITORY
+from common.store import Store
+from common.tables import write_text
 
-from ctrestorelib.core.files import atomic_path
 from sparse_view import bars, gallery, speed, table, unet
 from sparse_view.cases import case_names, load_case
 from sparse_view.methods import METHODS, PEER, Method, absence, fingerprint, outcome
 from sparse_view.scores import scores
-from sparse_view.subjects import REPOSITORY
 from sparse_view.unet import Schooling
 
 PAGE = REPOSITORY / "Docs" / "reference" / "sparse-view-table.md"
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     store = Store(Path(options.out))
     schooling = Schooling(options.cells, options.unet_items, options.unet_steps)
     names = case_names(options.only)
-    chosen = [m for m in METHODS if _wanted(m, options.methods)]
+    chosen = [m for m in METHODS if is_wanted(m, options.methods)]
     if options.list:
         print("\n".join([*names, *(m.name for m in chosen)]))
         return 0
@@ -99,11 +100,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
                         "page after a full run, else nothing")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="name cases and methods")
     return parser.parse_args(arguments)
-
-
-def _wanted(chosen: Method, wanted: str) -> bool:
-    names = [w.strip() for w in wanted.split(",") if w.strip()]
-    return not names or chosen.name in names or chosen.group in names
 
 
 def plan(
@@ -189,8 +185,7 @@ def _write_page(page: str, options: argparse.Namespace) -> None:
     is_full = not (options.only or options.methods) and set(options.parts.split(",")) == set(PARTS)
     target = options.page or (PAGE if is_full else "")
     if target:
-        with atomic_path(Path(target)) as temporary:
-            temporary.write_text(page)
+        write_text(page, Path(target))
 
 
 def draw(store: Store, rows: dict[str, dict[str, Any]], schooling: Schooling) -> None:

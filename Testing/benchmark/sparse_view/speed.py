@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from denoise.store import Store
+from common.store import Store
 
 from ctrestorelib.core.job import Job
 from ctrestorelib.methods.registry import method

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-DATA = Path(os.environ.get("CTRESTORE_DATA", REPOSITORY.parent / "shared" / "data"))
+from common.scans import Scanned
+
 WINDOW_HU = (-1000.0, 1000.0)
 """Window of PSNR, SSIM and VIF: that of the published tables."""
 
@@ -15,15 +13,11 @@ BODY_CUBE_MM, KNEE_CUBE_MM, MICRO_CUBE_MM = 409.6, 204.8, 64.0
 
 
 @dataclass(frozen=True)
-class Subject:
+class Subject(Scanned):
     """One object, and the geometry it is scanned in.
 
     Parameters
     ----------
-    name, title
-        Short identifier, and what a person reads.
-    file
-        Name in the data folder; empty for a procedural object.
     cube_mm
         Edge of the reconstructed cube; 0 where the file holds measured projections.
     is_knee_scan
@@ -34,23 +28,10 @@ class Subject:
         Threshold of the bone segment that is compared, None for no segment.
     """
 
-    name: str
-    title: str
-    file: str
     cube_mm: float = BODY_CUBE_MM
     is_knee_scan: bool = False
     is_outside: bool = False
     bone_hu: float | None = None
-
-    @property
-    def path(self) -> Path:
-        """Where the file is."""
-        return DATA / self.file
-
-    @property
-    def is_here(self) -> bool:
-        """Whether it can be scanned (a procedural object always can)."""
-        return not self.file or self.path.exists()
 
     @property
     def is_measured(self) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from denoise.bars import Bar
-from denoise.table import bar_table, markdown
+from common.bars import Bar
+from common.tables import bar_summary, bar_table, markdown
 
 from sparse_view.cases import CLEAN, USUAL, VIEWS, parts_of
 from sparse_view.methods import DEFAULT, METHODS, ORACLE
@@ -61,7 +61,7 @@ def write_page(
     """Return the whole page."""
     main = {c: r for c, r in rows.items() if _is_main(c)}
     subjects = len({parts_of(c)[0].name for c in main})
-    parts = [HEADER, _summary(bars), _absence(absent), "## Published protocol\n\n",
+    parts = [HEADER, bar_summary(bars), _absence(absent), "## Published protocol\n\n",
              _PROTOCOL.format(cells=cells, subjects=subjects), averages(main),
              per_subject(main)]  # fmt: skip
     for title, text, chosen in (
@@ -82,17 +82,6 @@ def write_page(
 def _is_main(case: str) -> bool:
     subject, _, variant = parts_of(case)
     return not subject.is_outside and variant in (CLEAN, USUAL)
-
-
-def _summary(bars: Sequence[Bar]) -> str:
-    lines = []
-    for promise in dict.fromkeys(b.promise for b in bars):
-        own = [b for b in bars if b.promise == promise]
-        met, missed = (sum(b.met is v for b in own) for v in (True, False))
-        absent = len(own) - met - missed
-        tail = f", not measured in {absent}" if absent else ""
-        lines.append(f"- {promise}: met in {met} of {len(own)}, missed in {missed}{tail}\n")
-    return "".join(lines) + "\n" if lines else ""
 
 
 def _absence(absent: Mapping[str, str]) -> str:

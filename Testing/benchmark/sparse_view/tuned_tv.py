@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from denoise.classical import walk
+from common.choice import walk
 
 from ctrestorelib.core.volume import Volume
 from sparse_view.cases import Case

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from common.scans import DATA, REPOSITORY
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
@@ -32,7 +33,6 @@ from ctrestorelib.training.scans.acquisition import ANCHOR_VIEWS
 from ctrestorelib.training.scans.store import item_numbers, load_item, make_items, scan_tasks
 from ctrestorelib.training.scans.subjects import subject_tasks
 from sparse_view.running import hu, run_method
-from sparse_view.subjects import DATA, REPOSITORY
 
 Floats = NDArray[np.float32]
 VERSION = 1

@@ -10,9 +10,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmark"))
 
-from denoise import bars, cases, classical, downstream, gallery, real_noise, scores, table
+from common.choice import walk
+from common.scans import body_of
+from common.store import Store
+from denoise import bars, cases, downstream, gallery, real_noise, scores, table
 from denoise.regions import BY_NAME, REGIONS
-from denoise.store import Store
 
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
@@ -64,7 +66,7 @@ def test_block_means_keep_the_mean_and_drop_the_rest() -> None:
 def test_the_body_has_no_holes(trunk: Volume) -> None:
     hollow = trunk.values.copy()
     hollow[:, 20:28, 12:20] = -950.0
-    body = cases.body_of(trunk.with_values(hollow))
+    body = body_of(trunk.with_values(hollow))
     assert body[:, 24, 16].all()
     assert not body[:, 0, 0].any()
 
@@ -98,7 +100,7 @@ def test_the_grid_is_walked_to_its_lowest_point() -> None:
     def error(index: int) -> float:
         return errors[index] if 0 <= index < len(errors) else np.inf
 
-    assert [classical.walk(error, start) for start in (0, 3, 4)] == [3, 3, 3]
+    assert [walk(error, start) for start in (0, 3, 4)] == [3, 3, 3]
 
 
 def row(**rmse: tuple[str, float]) -> dict[str, dict[str, object]]:

@@ -14,10 +14,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmark"))
 pytest.importorskip("torch")
 pytest.importorskip("skimage")
 
-from denoise.store import Store
+from common.scans import DATA, REPOSITORY
+from common.store import Store
 from sparse_view import bars, cases, gallery, methods, objects, run, scores, table, tuned_tv
 from sparse_view.running import Effort
-from sparse_view.subjects import BY_NAME, DATA, KNEE_CUBE_MM, REPOSITORY, SUBJECTS
+from sparse_view.subjects import BY_NAME, KNEE_CUBE_MM, SUBJECTS
 from sparse_view.unet import DOWN, Schooling, SliceUNet, with_views
 
 from ctrestorelib.core.units import Unit
