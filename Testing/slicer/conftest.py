@@ -22,6 +22,7 @@ collect_ignore_glob = ["test_*.py"] if _ABSENT else _ON_THE_BENCH if _NO_QT else
 sys.path.insert(0, str(Path(__file__).parent))
 
 from bench.fixtures import bench, slicer_bench  # noqa: E402, F401
+from emptying import empty, keep_in_mind  # noqa: E402
 
 
 def pytest_report_header():
@@ -69,21 +70,10 @@ def context(slicer_app):
     from ctrestorelib.mrml.scene import SceneContext
 
     scene = slicer_app.scene
-    if _changes(scene) != _when_emptied:
-        scene.Clear(0)
+    empty(scene)
     yield SceneContext(scene, slicer_app.volumes_logic, slicer_app.segmentations_logic)
     scene.Clear(0)
-    _when_emptied.update(_changes(scene))
-
-
-_when_emptied: dict[str, int] = {}
-"""Nothing has happened to the scene since a test emptied it: once is enough, it takes its time."""
-
-
-def _changes(scene):
-    """Return when nodes came or went last, and when one changed last."""
-    nodes = scene.GetNodes()
-    return {"nodes": nodes.GetMTime(), "latest": max(node.GetMTime() for node in nodes)}
+    keep_in_mind(scene)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import slicer
+from emptying import empty, keep_in_mind
 from PySide6.QtCore import QCoreApplication, QEvent, QEventLoop, Qt, QTimer
 from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QApplication, QMainWindow, QScrollArea, QSplitter, QVBoxLayout
@@ -215,7 +216,7 @@ class Bench:
     def reset(self):
         """Back to an empty scene, no panel, no problems, the four-up layout."""
         self.unload_module()
-        self.scene.Clear(0)
+        empty(self.scene)
         self.testing = False
         self.window.resize(1280, 800)
         self.layout_manager.setLayout(3)
@@ -225,6 +226,7 @@ class Bench:
         dialogs.answers.clear()
         dialogs.shown.clear()
         self.problems.clear()
+        keep_in_mind(self.scene)
 
 
 def _import(path):
