@@ -5,6 +5,7 @@ from pathlib import Path
 import qt
 from slicer.i18n import tr as _
 
+from CTRestorePanels.check_rows import CheckRows
 from CTRestorePanels.method_choice import MethodChoice
 from CTRestorePanels.method_form import MethodForm
 from CTRestorePanels.panel import Panel
@@ -19,7 +20,7 @@ GRID_SETTINGS = (
 
 
 class ReconstructPanel(Panel):
-    """Projections, geometry, method, grid, Apply."""
+    """Projections, geometry, method, grid, Apply, what the checks found."""
 
     uiFile = "Reconstruct.ui"
 
@@ -32,6 +33,7 @@ class ReconstructPanel(Panel):
         self._gridForm = MethodForm(self.desk, self.ui.gridForm)
         self._gridForm.show(GRID_SETTINGS)
         self.run = RunRow(self.desk, self.ui, self._newTask)
+        self.checks = CheckRows(self.desk, self.ui)
         self.ui.openProjectionsButton.connect("clicked(bool)", self._onOpenProjections)
         self.ui.openGeometryButton.connect("clicked(bool)", self._onOpenGeometry)
         self.ui.previewLabel.hide()
@@ -43,6 +45,7 @@ class ReconstructPanel(Panel):
         self._gridForm.pull()
         self._showStack()
         self.run.refresh()
+        self.checks.refresh()
         if not self.run.running:
             self.ui.previewLabel.hide()
 

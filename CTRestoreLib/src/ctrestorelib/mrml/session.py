@@ -61,6 +61,7 @@ class Session:
         self._queue: list[Task] = []
         self._total = 0
         self._task: Task | None = None
+        self._told_of: Task | None = None
         self._child: Any = None
         close = slicer.vtkMRMLScene.StartCloseEvent
         self._tag = context.scene.AddObserver(close, lambda *_: self._scene_closes())
@@ -121,12 +122,13 @@ class Session:
         if self.busy:
             message = "A restoration is already running."
             raise UsageError(message, hint="Wait for it, or cancel it first.")
-        queue = list(tasks) if isinstance(tasks, Sequence) else [tasks]
-        problems = _problems_of(queue[0]) if queue else ["There is nothing to do."]
+        asked = list(tasks) if isinstance(tasks, Sequence) else [tasks]
+        problems = _problems_of(asked[0]) if asked else ["There is nothing to do."]
         if problems:
             raise UsageError(" ".join(problems))
-        self._queue, self._total = queue, len(queue)
-        self.outcome = Outcome(title=queue[0].title)
+        self._queue = [step for task in asked for step in steps_of(task)]
+        self._total, self._told_of = len(self._queue), None
+        self.outcome = Outcome(title=asked[0].title)
         try:
             self._next()
         except BaseException:
@@ -180,7 +182,7 @@ class Session:
             self.on_change()
 
     def cancel(self) -> None:
-        """Ask the run to stop; results of earlier tasks of a batch stay, what waits comes next."""
+        """Ask the run to stop; results of earlier steps stay, what waits comes next."""
         if self.state is not State.RUNNING:
             return
         self.state = State.CANCELLING
@@ -222,9 +224,10 @@ class Session:
         try:
             nodes = task.adopt(child)  # type: ignore[union-attr]
         except Cancelled:
-            self._fail("Cancelled. Nothing was changed.", failed=False)
+            text = getattr(task, "said_if_cancelled", "Cancelled. Nothing was changed.")
+            self._fail(text, failed=False)
         except CTRestoreError as error:
-            self._fail(str(error))
+            self._fail_with(error)
         except Exception as error:  # noqa: BLE001 - the host must stay usable, whatever happened
             _LOG.exception("The result could not be taken into the scene")
             self._fail(f"The result could not be taken into the scene ({type(error).__name__}).")
@@ -250,13 +253,14 @@ class Session:
                 self._say(f"{task.title}: {error}")
 
     def _start_next_of_batch(self) -> None:
+        self._task = self._queue[0]
         try:
-            problems = self._queue[0].problems()
+            problems = self._task.problems()
             if problems:
                 raise UsageError(" ".join(problems))
             self._next()
         except CTRestoreError as error:
-            self._fail(str(error))
+            self._fail_with(error)
             self._finish()
             self.outcomes.append(self.outcome)
             self._start_waiting()
@@ -270,13 +274,23 @@ class Session:
             self.guards.add(source, nodes[0])
         warned = len(child.warnings)
         notes = f" {warned} {'note' if warned == 1 else 'notes'} in the log." if warned else ""
-        made = names or getattr(self._task, "said", "")
-        self.outcome.text = f"Done in {duration_text(child.seconds)}: {made}.{notes}"
-        self._say(self.outcome.text)
+        made = getattr(self._task, "said", "").rstrip(".") or names
+        done = getattr(self._task, "done_word", "Done")
+        self._tell(f"{done} in {duration_text(child.seconds)}: {made}.{notes}")
+
+    def _fail_with(self, error: CTRestoreError) -> None:
+        self._fail(f"{getattr(self._task, 'said_before_error', '')}{error}")
 
     def _fail(self, text: str, *, failed: bool = True) -> None:
-        self.outcome.text, self.outcome.failed = text, failed
+        self.outcome.failed = failed
         self._queue.clear()
+        self._tell(text)
+
+    def _tell(self, text: str) -> None:
+        """Say how a step ended, after what the steps of the same task said before it."""
+        task: Any = getattr(self._task, "leader", self._task)
+        before = f"{self.outcome.text} " if task is not None and task is self._told_of else ""
+        self.outcome.text, self._told_of = f"{before}{text}", task
         self._say(text)
 
     def _finish(self) -> None:
@@ -302,6 +316,15 @@ class Session:
 
     def _say(self, text: str) -> None:
         self.log.append(f"{time.strftime('%H:%M:%S')}  {text}")
+
+
+def steps_of(task: Task) -> list[Task]:
+    """Return the runs of which a task consists, in their order; most are a single one.
+
+    Every step but the task itself names it as its ``leader``.
+    """
+    steps = getattr(task, "steps", None)
+    return [task] if steps is None else list(steps())
 
 
 def _problems_of(task: Task) -> list[str]:

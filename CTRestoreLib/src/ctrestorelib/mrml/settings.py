@@ -150,6 +150,20 @@ class PanelSettings:
         Param("Attenuation of water", "Turns attenuation into HU: 0.0192 at 120 kVp, about 0.02 "
               "for cone-beam CT.", "1/mm", (0.01, 0.2)),
     ] = MU_WATER_PER_MM  # fmt: skip
+    reconstruct_calibrate: Annotated[
+        bool,
+        Param("Correct the geometry first",
+              "Looks for small errors of the scan geometry before reconstructing: detector shift, "
+              "tilt, arc, distance. A correction is used only if other views confirm it; the "
+              "record says what was changed."),
+    ] = False  # fmt: skip
+    reconstruct_check: Annotated[
+        bool,
+        Param("Check the result against the views",
+              "After reconstructing: fit of every view, prediction of a view that was left out, a "
+              "map of what was measured and what inferred, scan geometry. Takes about twice as "
+              "long as the reconstruction; the result is there before."),
+    ] = False  # fmt: skip
     compare_mode: Annotated[
         Mode, Param("Layout", "How the volumes are shown.")
     ] = Mode.SIDE_BY_SIDE  # fmt: skip

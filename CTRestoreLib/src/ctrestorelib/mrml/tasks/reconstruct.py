@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ctrestorelib.mrml.parameters import ParameterStore
 from ctrestorelib.mrml.regions import grid_in_roi
 from ctrestorelib.mrml.scene import Node, SceneContext
 from ctrestorelib.mrml.stacks import is_stack, looks_like_projections, projections_of, scan_of
+from ctrestorelib.mrml.tasks.reconstruct_checks import CalibrateTask, CheckTask
 from ctrestorelib.mrml.tasks.task import (
     chosen_method,
     params_of,
@@ -30,6 +32,9 @@ from ctrestorelib.mrml.volumes import volume_from_node, world_geometry_of
 from ctrestorelib.restorer.plan import Budget, InputShapes, Plan
 from ctrestorelib.restorer.protocol import Inputs, Restorer
 from ctrestorelib.restorer.spec import Kind, Role
+
+CHECK_COSTS = 2.0
+"""Time of the checks, in reconstructions: two views are left out in turn."""
 
 
 class ReconstructTask:
@@ -45,6 +50,16 @@ class ReconstructTask:
         self.context, self.store = context, store
         self._source_id = ""
         self._into_id: str | None = None
+        self._prepared: JobRequest | None = None
+        self._check: CheckTask | None = None
+
+    def steps(self) -> list[Any]:
+        """Return what runs, as the settings stand: the geometry first, the checks last."""
+        before = [CalibrateTask(self)] if self.store.get("reconstruct_calibrate") else []
+        if self.store.get("reconstruct_check"):
+            self._check = CheckTask(self)
+        after = [] if self._check is None else [self._check]
+        return [*before, self, *after]
 
     @property
     def restorer(self) -> Restorer[Any]:
@@ -64,6 +79,8 @@ class ReconstructTask:
 
     def problems(self) -> list[str]:
         """Return why it cannot start."""
+        if self._prepared is not None:
+            return []
         if self.stack is None:
             return ["Choose projections: open a file, or make a virtual scan."]
         if not is_stack(self.stack):
@@ -76,20 +93,11 @@ class ReconstructTask:
         return sentence_of(self.plan)
 
     def plan(self) -> Plan:
-        """Return what it will cost."""
-        scan = self._scan()
-        restorer = self.restorer
-        prior = self._prior_node()
-        needs = restorer.spec.needs
-        if Role.PRIOR_VOLUME in needs.required and prior is None:
-            message = f"{restorer.spec.title} needs an earlier volume of the same patient."
-            raise InputError(message, hint="Choose it below, or take another method.")
-        if scan.views < needs.min_views:
-            message = f"{restorer.spec.title} needs at least {needs.min_views} views."
-            raise InputError(message, hint=f"This scan has {scan.views}.")
-        shapes = InputShapes(scan=scan, grid=self.grid(scan), has_prior=prior is not None)
-        params: Any = params_from(restorer.Params, params_of(self.store, restorer.spec.id))
-        return restorer.plan(shapes, params, Budget.detect())
+        """Return what it will cost, with the checks that are wished."""
+        plan = self._plan()
+        if not self.store.get("reconstruct_check"):
+            return plan
+        return replace(plan, seconds=(1.0 + CHECK_COSTS) * plan.seconds)
 
     def grid(self, scan: ConeBeamGeometry) -> VolumeGeometry:
         """Return the voxel grid of the result: of a volume, or the field of view; cut to the ROI.
@@ -127,19 +135,35 @@ class ReconstructTask:
             mu_water_per_mm=mu_water,
         )
 
-    def start(self) -> RunningJob:
-        """Start the child process and remember, by ID, where its result belongs."""
+    def prepare(self) -> JobRequest:
+        """Return the request, and remember, by ID, where its result belongs.
+
+        Raises
+        ------
+        CTRestoreError
+            If a node or a parameter cannot be used.
+        """
         request = self.request()
         output = self.store.get("reconstruct_output")
         self._source_id = self.stack.GetID()  # type: ignore[union-attr]
         self._into_id = None if output is None else output.GetID()
+        return request
+
+    def take(self, request: JobRequest) -> None:
+        """Run this request, which an earlier step made from :meth:`prepare`, at :meth:`start`."""
+        self._prepared = request
+
+    def start(self) -> RunningJob:
+        """Start the child process."""
+        request, self._prepared = self._prepared or self.prepare(), None
         return RunningJob(request)
 
     def adopt(self, child: RunningJob) -> list[Node]:
         """Take the result into the scene and put it up for comparison."""
+        result = child.result()
         node = adopt_result(
             self.context,
-            child.result(),
+            result,
             source_id=self._source_id,
             title=short_title(child.request.restorer),
             into_id=self._into_id,
@@ -147,7 +171,24 @@ class ReconstructTask:
         scanned = self.store.get("scan_volume")
         first = scanned if scanned is not None else self.store.get("compare_a")
         self.store.update({"compare_a": first, "compare_b": node, "export_volume": node})
+        if self._check is not None:
+            self._check.take(node, child.request, result)
         return [node]
+
+    def _plan(self) -> Plan:
+        scan = self._scan()
+        restorer = self.restorer
+        prior = self._prior_node()
+        needs = restorer.spec.needs
+        if Role.PRIOR_VOLUME in needs.required and prior is None:
+            message = f"{restorer.spec.title} needs an earlier volume of the same patient."
+            raise InputError(message, hint="Choose it below, or take another method.")
+        if scan.views < needs.min_views:
+            message = f"{restorer.spec.title} needs at least {needs.min_views} views."
+            raise InputError(message, hint=f"This scan has {scan.views}.")
+        shapes = InputShapes(scan=scan, grid=self.grid(scan), has_prior=prior is not None)
+        params: Any = params_from(restorer.Params, params_of(self.store, restorer.spec.id))
+        return restorer.plan(shapes, params, Budget.detect())
 
     def _scan(self) -> ConeBeamGeometry:
         """Return the geometry of the views used; the projections are not touched."""

@@ -12,6 +12,7 @@ from trame.widgets import html
 
 from ctrestorelib.apps.web.session.forms import choose_button, field, form
 from ctrestorelib.apps.web.session.marks import new_box
+from ctrestorelib.apps.web.session.panels.check_rows import CheckRows
 from ctrestorelib.apps.web.session.panels.denoise import taken
 from ctrestorelib.apps.web.session.panels.method_choice import MethodChoice
 from ctrestorelib.apps.web.session.panels.panel import Panel
@@ -30,17 +31,18 @@ GRID_SETTINGS = (
 
 
 class ReconstructPanel(Panel):
-    """Projections, geometry, method, grid, Apply."""
+    """Projections, geometry, method, grid, Apply, what the checks found."""
 
     key = "reconstruct"
     title = "4. Reconstruct from few X-ray views (sparse-view)"
-    texts = (*RunRow.texts, "stack", "preview")
-    buttons = (*RunRow.buttons, "save", "save_preset", "not_save", "box")
+    texts = (*RunRow.texts, *CheckRows.texts, "stack", "preview")
+    buttons = (*RunRow.buttons, *CheckRows.buttons, "save", "save_preset", "not_save", "box")
 
     def setup(self) -> None:
         """Make the rows that the panels share."""
         self.choice = MethodChoice(self, Kind.RECONSTRUCTOR, self._roles)
         self.run = RunRow(self, self._task)
+        self.checks = CheckRows(self)
 
     def build(self) -> None:
         """Draw the panel."""
@@ -68,6 +70,8 @@ class ReconstructPanel(Panel):
                 )
             field(self.setting("reconstruct_prior"), "Earlier volume", none="None")
             field(self.setting("reconstruct_output"), "Result", none="New volume")
+        field(self.setting("reconstruct_calibrate"))
+        field(self.setting("reconstruct_check"))
         self.run.build()
         html.Img(
             src=("ui_reconstruct.preview",),
@@ -75,6 +79,7 @@ class ReconstructPanel(Panel):
             alt="The result as it grows",
             classes="pg-preview",
         )
+        self.checks.build()
 
     def refresh(self) -> None:
         """Show settings, facts about the stack and what Apply would do."""
@@ -86,6 +91,7 @@ class ReconstructPanel(Panel):
             why_box="Choose a volume under 'Same voxels as' first." if lacks else "",
         )
         self.run.refresh()
+        self.checks.refresh()
 
     def refresh_run(self) -> None:
         """Show progress and the latest slice of the growing result."""

@@ -45,8 +45,9 @@ class RunRow:
     @property
     def running(self) -> bool:
         """Whether what runs was started here."""
-        task = self._panel.desk.session.task
-        return task is not None and any(task is mine for mine in self._mine)
+        task: Any = self._panel.desk.session.task
+        asked = getattr(task, "leader", task)
+        return asked is not None and any(asked is mine for mine in self._mine)
 
     def build(self) -> None:
         """Draw the rows."""
