@@ -30,7 +30,6 @@ from ctrestorelib.core.job import Job, Stage
 from ctrestorelib.core.units import MU_WATER_PER_MM, Unit
 from ctrestorelib.core.volume import Volume
 from ctrestorelib.geometry.resampling import block_mean
-from ctrestorelib.inference.left_out import views_to_leave_out
 from ctrestorelib.inference.staged import LAPLACE_SD, CoarseResult, StagedReconstruction
 from ctrestorelib.physics.virtual_scan import virtual_scan
 from ctrestorelib.recon.coverage import in_view
@@ -95,16 +94,16 @@ def measure(name: str, files: list[Path], cells: int, folder: Path, keep: Path) 
     plan = Plan("auto", "cpu", 1, 0, 1.0, (PlannedStage("all", 1.0),))
     stage = Stage(Job(), "all", 0.0, 1.0)
     staged = StagedReconstruction(networks)
-    found = staged.correct_coarse(tv_pyramid(inputs, plan, Job(), stage), stage)
+    target = staged.choose(inputs, plan, stage).target
+    found = staged.correct_coarse(tv_pyramid(inputs, plan, Job(), stage, target=target), stage)
     assert found is not None
-    views = views_to_leave_out(inputs)
-    verdict = staged.verdict(inputs, plan, found.base, views, stage) if views else None
+    verdict = staged.verdict(inputs, plan, found.base, stage, target=target)
     values = truth.to_unit(Unit.PER_MM).values
     where = (truth.values > BODY_HU) & in_view(scan.geometry, truth.geometry, share=0.9)
     figures = {
         "name": name, "views": scan.views, "arc_deg": protocol.arc_deg, "i0": protocol.i0,
         "share": None if verdict is None else verdict.share,
-        "expected_hu": found.expected_error() * 1000.0,
+        "tv_target": target, "expected_hu": found.expected_error() * 1000.0,
         **errors(found, values, where if where.any() else truth.values > BODY_HU),
     }  # fmt: skip
     _keep(keep / f"{name}.npz", figures, samples(found, values, where, rng))

@@ -17,13 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib.core.job import Job, Stage
-from ctrestorelib.inference.left_out import (
-    Verdict,
-    judge,
-    object_mask,
-    views_to_leave_out,
-    without,
-)
+from ctrestorelib.inference.left_out import Verdict, judge, object_mask
 from ctrestorelib.recon.arrays import Array
 from ctrestorelib.recon.coarse_scan import resized
 from ctrestorelib.recon.learned_prior import (
@@ -36,7 +30,10 @@ from ctrestorelib.recon.learned_prior import (
 )
 from ctrestorelib.recon.session import Session, watcher
 from ctrestorelib.recon.solver import Step
+from ctrestorelib.recon.tv_choice import TvChoice, choose_target
 from ctrestorelib.recon.tv_pyramid import TvLevel, part_of, tv_pyramid
+from ctrestorelib.recon.tv_stage import NOISE_FACTOR
+from ctrestorelib.recon.views_aside import views_to_leave_out, without
 from ctrestorelib.restorer.plan import Plan, PlannedStage
 from ctrestorelib.restorer.protocol import Inputs
 
@@ -55,6 +52,8 @@ WORST_MISFIT = 1.2
 LARGEST_ERROR = 0.3
 """A network that expects larger errors in half of the object does not know what it sees (in units
 of water; 300 HU)."""
+CHOICE_SHARE = 0.6
+"""Share of the first stage that the choice of the misfit takes."""
 NOT_WANTED = "not wanted"
 NO_NETWORK = "not used: there is no trained network"
 LAPLACE_SD = 2.0**0.5
@@ -144,19 +143,30 @@ class StagedReconstruction:
         _, grid = inputs.require_scan()
         shape = coarse_grid_shape(grid.shape, self.settings.coarse)
         with _open(job, next(titles)) as stage:
-            base = tv_pyramid(inputs, plan, job, stage, shape=shape, watch=_watch(job, stage))
+            choice = self.choose(inputs, plan, part_of(stage, 0.0, CHOICE_SHARE))
+            last = part_of(stage, CHOICE_SHARE, 1.0 - CHOICE_SHARE)
+            base = tv_pyramid(inputs, plan, job, last, shape=shape, target=choice.target,
+                              watch=_watch(job, stage))  # fmt: skip
         with _open(job, next(titles)) as stage:
             found = self.correct_coarse(base, stage)
         with _open(job, next(titles)) as stage:
-            share, report = self._trusted(inputs, plan, found, stage)
+            share, report = self._trusted(inputs, plan, found, stage, choice.target)
+        report |= {"tv_misfit_allowed": choice.target, "tv_misfits_tried": choice.to_json()}
         gain, sd = self._kept(found, share)
         with _open(job, next(titles)) as stage:
             fine = base
             if shape != grid.shape:
-                fine = tv_pyramid(inputs, plan, job, stage, start=base, watch=_watch(job, stage))
+                fine = tv_pyramid(inputs, plan, job, stage, start=base, target=choice.target,
+                                  watch=_watch(job, stage))  # fmt: skip
         with _open(job, next(titles)) as stage:
             result = self._finished(fine, gain, sd, stage, refine=shape != grid.shape)
         return _accepted(result, fine, report, job)
+
+    def choose(self, inputs: Inputs, plan: Plan, stage: Stage) -> TvChoice:
+        """Return how closely total variation should follow the measurements."""
+        if self.settings.check:
+            return choose_target(inputs, plan, stage)
+        return TvChoice(NOISE_FACTOR, {})
 
     def correct_coarse(self, base: TvLevel, stage: Stage) -> CoarseResult | None:
         """Return the corrected coarse volume; None without a first network."""
@@ -173,7 +183,7 @@ class StagedReconstruction:
         return CoarseResult(level, base, x)
 
     def _trusted(
-        self, inputs: Inputs, plan: Plan, found: CoarseResult | None, stage: Stage
+        self, inputs: Inputs, plan: Plan, found: CoarseResult | None, stage: Stage, target: float
     ) -> tuple[float, dict[str, Any]]:
         """Return the share of the correction to keep, and what was found."""
         if found is None:
@@ -182,10 +192,11 @@ class StagedReconstruction:
         report: dict[str, Any] = {"expected_error_in_water": expected}
         if expected > LARGEST_ERROR:
             return 0.0, report | {"learned": "not used: the network does not know such objects"}
-        views = views_to_leave_out(inputs) if self.settings.check else ()
-        if not views:
+        verdict = None
+        if self.settings.check:
+            verdict = self.verdict(inputs, plan, found.base, stage, target=target)
+        if verdict is None:
             return self.settings.strength, report | {"learned": "used, not checked"}
-        verdict = self.verdict(inputs, plan, found.base, views, stage)
         report |= {"left_out": {"views": list(verdict.views), "share": verdict.share,
                                 "chi_squared_tv": verdict.before,
                                 "chi_squared_learned": verdict.after}}  # fmt: skip
@@ -195,14 +206,19 @@ class StagedReconstruction:
         return kept, report | {"learned": "used", "share_kept": kept}
 
     def verdict(
-        self, inputs: Inputs, plan: Plan, base: TvLevel, views: tuple[int, ...], stage: Stage
-    ) -> Verdict:
-        """Reconstruct without some views, with and without the networks, and compare."""
+        self, inputs: Inputs, plan: Plan, base: TvLevel, stage: Stage, *, target: float
+    ) -> Verdict | None:
+        """Reconstruct without some views, with and without the networks, and compare.
+
+        None where there are too few views.
+        """
+        views = views_to_leave_out(inputs)
+        if not views:
+            return None
         silent = Job()  # what there is to say of fewer views is no news of this scan
-        shape = base.session.grid.shape
-        plain = tv_pyramid(
-            without(inputs, views), plan, silent, part_of(stage, 0.0, 0.7), shape=shape
-        )
+        shape, rest = base.session.grid.shape, without(inputs, views)
+        most = part_of(stage, 0.0, 0.7)
+        plain = tv_pyramid(rest, plan, silent, most, shape=shape, target=target)
         found = self.correct_coarse(plain, part_of(stage, 0.7, 0.3))
         assert found is not None
         return judge(base.session, views, plain.values, found.better.values)

@@ -63,6 +63,7 @@ class VolumeUNet(nn.Module):
         )
         self.merge = nn.ModuleList(_Pair(2 * c, c, hidden) for c in channels[:-1])
         self.head = nn.Conv3d(width, 2 * CELL**3, 3, padding=1)
+        self.apply(_begin)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -127,6 +128,20 @@ class _Pair(nn.Module):
         scale, shift = self.steer(steering)[:, :, None, None, None].chunk(2, 1)
         x = functional.relu(self.first(x) * (1.0 + scale) + shift)
         return functional.relu(self.second(x))
+
+
+def _begin(module: nn.Module) -> None:
+    """Let features keep their size from layer to layer (He et al. 2015, doi:10.1109/ICCV.2015.123).
+
+    With PyTorch's own start they shrink to less than half in each: without normalisation layers the
+    coarse levels would have no say for thousands of steps.
+    """
+    if isinstance(module, nn.Conv3d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    elif isinstance(module, nn.ConvTranspose3d):  # no cells overlap: each sees in_channels inputs
+        nn.init.normal_(module.weight, std=module.in_channels**-0.5)
+    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d) and module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 
 def _to_cells(x: torch.Tensor) -> torch.Tensor:

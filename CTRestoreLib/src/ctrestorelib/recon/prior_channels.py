@@ -35,8 +35,8 @@ CHANNELS = ("estimate", "filtered backprojection", "residual", "coverage", "angu
 CONDITION = ("views", "arc", "dose", "voxel size", "voxels across")
 """Names of what a network sees: volumes, and the entries of the describing vector."""
 
-RESIDUAL_GAIN = 10.0
-"""Residuals are a tenth of what estimates are, or less."""
+RESIDUAL_GAIN = 300.0
+"""What total variation leaves unexplained is some thousandths of what it shows."""
 LOWEST, HIGHEST = -2.0, 6.0
 """Streaks of a filtered backprojection and metal are cut off beyond, in units of water."""
 LATTICE = 24
