@@ -29,20 +29,19 @@ def residual_report(
     weights
         One over the variance; readings of weight 0 are left out.
     """
+    fit = view_misfit(residual, data, weights)
+    per_view = np.where(np.array(fit.readings) > 0, fit.chi_squared, 0.0)
     used = weights > 0
-    chi = np.where(used, weights * np.square(residual), 0.0).sum(axis=(1, 2), dtype=np.float64)
-    counts = used.sum(axis=(1, 2))
-    per_view = chi / np.maximum(counts, 1)
-    readings = max(int(counts.sum()), 1)
+    readings = max(sum(fit.readings), 1)
     squares = float(np.square(residual[used], dtype=np.float64).sum())
     size = float(np.square(data[used], dtype=np.float64).sum())
     return {
-        "chi_squared_per_reading": float(chi.sum() / readings),
+        "chi_squared_per_reading": fit.overall,
         "chi_squared_per_view": [round(float(c), 4) for c in per_view],
         "worst_view": int(per_view.argmax()),
         "rms_line_integral": (squares / readings) ** 0.5,
         "relative_residual": (squares / max(size, 1e-30)) ** 0.5,
         "readings_used": readings,
-        "readings_left_out": int(residual.size - used.sum()),
-        **view_misfit(residual, data, weights).to_json(),
+        "readings_left_out": int(residual.size - sum(fit.readings)),
+        **fit.to_json(),
     }

@@ -74,6 +74,8 @@ class ViewMisfit:
         Per reading of every view; 1 is expected, NaN for views without a used reading.
     overall
         Per reading of the whole scan.
+    readings
+        How many readings of every view were used.
     shift_px
         By how many pixels ``(along rows v, along columns u)`` each view appears to be shifted
         against its prediction. The reconstruction follows a wrong view in part, so the true shift
@@ -84,6 +86,7 @@ class ViewMisfit:
 
     chi_squared: tuple[float, ...]
     overall: float
+    readings: tuple[int, ...]
     shift_px: tuple[tuple[float, float], ...]
     odd: tuple[OddView, ...]
 
@@ -162,19 +165,21 @@ def view_misfit(residual: Array, data: Array, weights: Array) -> ViewMisfit:
     weights
         One over the variance; readings of weight 0 are left out.
     """
-    chi, counts, shifts, causes = [], [], [], []
+    totals, counts, shifts, causes = [], [], [], []
     top = float(data.max(initial=0.0))
     for r, p, w in zip(residual, data, weights, strict=True):
-        total, used = float((w * r * r).sum(dtype=np.float64)), int((w > 0).sum())
-        chi.append(total / used if used else np.nan)
-        counts.append(used)
+        used = w > 0
+        total = float(np.where(used, w * np.square(r), 0.0).sum(dtype=np.float64))
+        totals.append(total)
+        counts.append(int(used.sum()))
         shift, cause = _diagnosis(r, p, w, total)
         shifts.append(shift)
         causes.append(Cause.CLIPPED if _is_clipped(p, w, top) else cause)
-    values, readings = np.array(chi), np.array(counts)
-    overall = float(np.nansum(values * readings) / max(int(readings.sum()), 1))
+    chi = tuple(t / n if n else np.nan for t, n in zip(totals, counts, strict=True))
+    values = np.array(chi)
+    overall = float(np.sum(totals) / max(sum(counts), 1))
     odd = tuple(OddView(int(n), float(values[n]), causes[n]) for n in _standing_out(values))
-    return ViewMisfit(tuple(float(c) for c in chi), overall, tuple(shifts), odd)
+    return ViewMisfit(chi, overall, tuple(counts), tuple(shifts), odd)
 
 
 def _standing_out(chi: NDArray[np.float64]) -> NDArray[np.intp]:
