@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from ctrestorelib.core.errors import ResourceError
+from ctrestorelib.core.slices import mirrored
 from ctrestorelib.core.units import MU_WATER_PER_MM, Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.inference import runtimes
-from ctrestorelib.inference.network_input import NetworkInput, _tiles, mirrored, predict
+from ctrestorelib.inference.network_input import NetworkInput, _tiles, predict
 from ctrestorelib.inference.residual_volume import Guards, ResidualDenoiser
 from ctrestorelib.inference.runtimes import RuntimeChoice, choose_runtime, load_runtime
 from ctrestorelib.quality.sigma_map import sigma_map

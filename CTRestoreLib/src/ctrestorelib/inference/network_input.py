@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ctrestorelib.core.slices import mirrored
 from ctrestorelib.core.units import Unit, hu_from_mu
 from ctrestorelib.core.volume import PADDING_BELOW_HU, Volume
 from ctrestorelib.inference.runtimes import Runtime
@@ -119,17 +120,6 @@ class NetworkInput:
             self._hole, self._nearest = hole, tuple(n[hole] for n in nearest)
         values[hole] = values[self._nearest]
         return hole
-
-
-def mirrored(k: int, slices: int) -> int:
-    """Return ``k`` reflected at the first and last of ``slices``; the end is not repeated.
-
-    A repeated slice would bring the same noise twice, which looks like anatomy.
-    """
-    if slices == 1:
-        return 0
-    k = abs(k) % (2 * slices - 2)
-    return min(k, 2 * slices - 2 - k)
 
 
 def predict(

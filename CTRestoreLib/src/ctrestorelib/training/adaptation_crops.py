@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from ctrestorelib.core.errors import InputError
+from ctrestorelib.core.slices import mirrored
 from ctrestorelib.core.units import Unit, hu_from_mu
 from ctrestorelib.core.volume import PADDING_BELOW_HU, Volume
 from ctrestorelib.quality.sigma_map import SigmaMap
@@ -205,14 +206,6 @@ class VolumeCrops:
         if not self.is_hu:
             return bool(crop.std() > 0)
         return bool(crop.min() >= PADDING_BELOW_HU and (crop > _AIR_HU).mean() > _MATERIAL)
-
-
-def mirrored(k: int, slices: int) -> int:
-    """Return ``k`` reflected at the first and last of ``slices``; the end is not repeated."""
-    if slices == 1:
-        return 0
-    k = abs(k) % (2 * slices - 2)
-    return min(k, 2 * slices - 2 - k)
 
 
 def batch_of(examples: Sequence[dict[str, Floats]]) -> dict[str, torch.Tensor]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
 from ctrestorelib.core.errors import InputError
+from ctrestorelib.core.slices import mirrored
 from ctrestorelib.training.denoiser_items import STORED_PER_HU, STORED_PER_UNIT
 from ctrestorelib.training.textures import share, texture
 
@@ -121,8 +122,8 @@ class DenoiserBatches:
         middle = int(rng.integers(len(item.clean)))
         window = (slice(j, j + p), slice(i, i + p))
         stride = 2 if rng.random() < 0.2 else 1
-        near = [_mirror(middle + d, len(item.clean)) for d in range(-_HALO, _HALO + 1)]
-        far = [_mirror(middle + d * stride, len(item.clean)) for d in range(-_HALO, _HALO + 1)]
+        near = [mirrored(middle + d, len(item.clean)) for d in range(-_HALO, _HALO + 1)]
+        far = [mirrored(middle + d * stride, len(item.clean)) for d in range(-_HALO, _HALO + 1)]
         gain = 1.0 if item.is_hu else float(rng.uniform(0.3, 1.5))
         clean = _cut(item.clean, far, window, p) * np.float32(gain / STORED_PER_HU)
         sigma = _sigma(rng, item.sigma * gain, settings)
@@ -174,14 +175,6 @@ def load_items(folder: Path) -> list[Item]:
             )
             items.append(Item(clean, noise, level, facts["is_hu"], facts["sigma"], facts["real"]))
     return items
-
-
-def _mirror(k: int, slices: int) -> int:
-    """Reflect an index at the first and last slice."""
-    if slices == 1:
-        return 0
-    k = abs(k) % (2 * slices - 2)
-    return min(k, 2 * slices - 2 - k)
 
 
 def _cut(
