@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ctrestorelib.training.anatomy.fields import Array, smooth_field
 
 Point = tuple[float, float, float]
+Corner = Sequence[float] | NDArray[Any]
 Box = tuple[slice, slice, slice]
+WHOLE: Box = (slice(None), slice(None), slice(None))
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,16 @@ class Canvas:
         """The size of the frame along x, y and z in mm."""
         k, j, i = self.shape
         return i * self.spacing[0], j * self.spacing[1], k * self.spacing[2]
+
+    def box(self, low: Corner, high: Corner) -> Box:
+        """Return the box between two corners (x, y, z), may be empty."""
+        sides = zip((self.x, self.y, self.z), low, high, strict=True)
+        i, j, k = (_within(axis, a, b) for axis, a, b in sides)
+        return k, j, i
+
+    def grid(self, box: Box) -> tuple[Array, Array, Array]:
+        """Return x, y and z of a box, ready to be broadcast."""
+        return self.x[box[2]], self.y[box[1]][:, None], self.z[box[0]][:, None, None]
 
     def look_at(self, x: float, y: float) -> None:
         """Move the frame so that its middle lies at (x, y) mm of the scene."""
@@ -160,22 +174,33 @@ class Canvas:
         return Region(box, np.maximum(flat, high))
 
     def tubes(self, tubes: Iterable[Tube]) -> Region:
-        """Return the union of tubes."""
-        distance = np.full(self.shape, 1e6, np.float32)
-        for tube in tubes:
-            box = self._tube_box(tube)
-            part = distance[box]
+        """Return the union of tubes, over the whole canvas."""
+        return self._union(((tube, self._tube_box(tube)) for tube in tubes), WHOLE)
+
+    def rods(self, tubes: Sequence[Tube]) -> Region:
+        """Return the union of tubes in the smallest box that holds them."""
+        boxes = [self._tube_box(tube) for tube in tubes]
+        k, j, i = (
+            slice(min(b[n].start for b in boxes), max(b[n].stop for b in boxes)) for n in range(3)
+        )
+        return self._union(zip(tubes, boxes, strict=True), (k, j, i))
+
+    def _union(self, tubes: Iterable[tuple[Tube, Box]], whole: Box) -> Region:
+        """Return the union of tubes, each in its own box, over a box that holds them all."""
+        x, y, z = self.grid(whole)
+        distance = np.full((z.size, y.size, x.size), 1e6, np.float32)
+        for tube, box in tubes:
+            k, j, i = (_moved(own, all_.start) for own, all_ in zip(box, whole, strict=True))
+            part = distance[k, j, i]
             if part.size:
-                grid = (self.x[box[2]], self.y[box[1]][:, None], self.z[box[0]][:, None, None])
-                np.minimum(part, _tube_distance(tube, *grid), out=part)
-        return Region((slice(None), slice(None), slice(None)), distance)
+                np.minimum(part, _tube_distance(tube, *self.grid(box)), out=part)
+        return Region(whole, distance)
 
     def _tube_box(self, tube: Tube) -> Box:
         # The far field of the distance is used nowhere but within a few mm of the wall.
         reach = max(tube.radius, tube.end_radius) * 1.6 + 2 * self.pixel
-        sides = zip((self.x, self.y, self.z), tube.start, tube.end, strict=True)
-        i, j, k = (_within(axis, min(a, b) - reach, max(a, b) + reach) for axis, a, b in sides)
-        return k, j, i
+        ends = list(zip(tube.start, tube.end, strict=True))
+        return self.box([min(e) - reach for e in ends], [max(e) + reach for e in ends])
 
     def cover(self, region: Region, inset: float = 0.0) -> Array:
         """Return how much of each voxel of the box the object covers, 0 to 1.
@@ -208,10 +233,22 @@ class Canvas:
         amount
             Below 1, what was there shows through.
         """
+        fill = value[region.box] if isinstance(value, np.ndarray) else np.float32(value)
+        self.fill(region, fill, inset=inset, within=within, amount=amount)
+
+    def fill(
+        self,
+        region: Region,
+        value: float | np.float32 | Array,
+        *,
+        inset: float = 0.0,
+        within: Array | None = None,
+        amount: float = 1.0,
+    ) -> None:
+        """Paint a number, or an array over the region's own box; the rest as of :meth:`paint`."""
         share = self._share(region, inset, within, amount)
         there = self.hu[region.box]
-        fill = value[region.box] if isinstance(value, np.ndarray) else np.float32(value)
-        there += share * (fill - there)
+        there += share * (value - there)
 
     def add(
         self,
@@ -241,6 +278,26 @@ class Canvas:
         return whole
 
 
+def first_order(level: Array, slope: Array, shortest: np.float32) -> Array:
+    """Return about the distance to where ``level`` is 1: exact to first order there.
+
+    Parameters
+    ----------
+    level, slope
+        Distance from the middle in radii of the surface, and its growth per mm times itself.
+    shortest
+        Shortest semi-axis in mm: keeps the middle, where both are 0, finite.
+    """
+    tiny = np.float32(1e-6)
+    away: Array = (level - 1) * (level + tiny) / (slope + tiny / shortest)
+    return away
+
+
+def _moved(part: slice, start: int | None) -> slice:
+    """Return a slice of an axis as one of what begins at ``start`` of that axis."""
+    return slice(part.start - (start or 0), part.stop - (start or 0))
+
+
 def _within(axis: Array, low: float, high: float) -> slice:
     """Return the slice of an ascending axis that lies between two places, may be empty."""
     first, last = np.searchsorted(axis, [low, high])
@@ -259,9 +316,7 @@ def _ellipsoid_distance(x: Array, y: Array, z: Array, semi: Point, angle: float)
     u, v, w = (u / a) ** 2, (v / b) ** 2, (z / c) ** 2
     level = np.sqrt(u + v + w)
     slope = np.sqrt(u / a**2 + v / b**2 + w / c**2)
-    tiny = np.float32(1e-6)
-    away: Array = (level - 1) * (level + tiny) / (slope + tiny / min(a, b))
-    return away
+    return first_order(level, slope, min(a, b))
 
 
 def _tube_distance(tube: Tube, x: Array, y: Array, z: Array) -> Array:

@@ -15,11 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
-from ctrestorelib.training.anatomy.canvas import Box, Canvas, Point, Region, Tube
+from ctrestorelib.training.anatomy.canvas import (
+    Box,
+    Canvas,
+    Corner,
+    Point,
+    Region,
+    Tube,
+    first_order,
+)
 from ctrestorelib.training.anatomy.fields import Array
 
 Points = NDArray[np.float64]
-Corner = Sequence[float] | NDArray[Any]
 
 
 class Sketch(Canvas):
@@ -44,18 +51,6 @@ class Sketch(Canvas):
             for axis, c in zip((self.x, self.y, self.z), centre, strict=True)
         )
 
-    def box(self, low: Corner, high: Corner) -> Box:
-        """Return the box between two corners (x, y, z), may be empty."""
-        i, j, k = (
-            slice(*(int(n) for n in np.searchsorted(axis, [a, b])))
-            for axis, a, b in zip((self.x, self.y, self.z), low, high, strict=True)
-        )
-        return k, j, i
-
-    def grid(self, box: Box) -> tuple[Array, Array, Array]:
-        """Return x, y and z of a box, ready to be broadcast."""
-        return self.x[box[2]], self.y[box[1]][:, None], self.z[box[0]][:, None, None]
-
     def ellipsoid(
         self,
         centre: Point,
@@ -72,8 +67,7 @@ class Sketch(Canvas):
         level = np.sqrt(u * u + v * v + w * w)
         a, b, c = (np.float32(s) for s in semi)
         slope = np.sqrt((u / a) ** 2 + (v / b) ** 2 + (w / c) ** 2)
-        tiny = np.float32(1e-6)
-        distance = (level - 1) * (level + tiny) / (slope + tiny / np.float32(min(semi)))
+        distance = first_order(level, slope, np.float32(min(semi)))
         if rough:
             distance += np.float32(rough) * self.field(0.7 * min(semi), box)
         return Region(box, distance)
@@ -108,28 +102,6 @@ class Sketch(Canvas):
         u, v, w = (r[0, n] * x + r[1, n] * y + r[2, n] * z for n in range(3))
         return u, v, w
 
-    def rods(self, tubes: Sequence[Tube]) -> Region:
-        """Return the union of tubes in the smallest box that holds them."""
-        boxes = [self._tube_box(tube) for tube in tubes]
-        whole = [
-            slice(min(b[n].start for b in boxes), max(b[n].stop for b in boxes)) for n in range(3)
-        ]
-        out = _Part(self, (whole[0], whole[1], whole[2]))
-        return Region((whole[0], whole[1], whole[2]), out.tubes(tubes).distance)
-
-    def fill(
-        self,
-        region: Region,
-        value: float | Array,
-        *,
-        inset: float = 0.0,
-        within: Array | None = None,
-    ) -> None:
-        """Paint a number, or an array over the region's own box."""
-        share = self._share(region, inset, within, 1.0)
-        there = self.hu[region.box]
-        there += share * (value - there)
-
     def soft(self, region: Region, level: float, spread: float, cell: float) -> Array:
         """Return ``level`` HU with a smooth variation, over the region's box."""
         out: Array = np.float32(level) + np.float32(spread) * self.field(cell, region.box)
@@ -150,15 +122,6 @@ class Sketch(Canvas):
         loose = self.field(14.0, region.box)
         spongy = np.float32(inside) + np.float32(60) * grain + np.float32(40) * loose
         self.fill(region, spongy, inset=shell, within=within)
-
-
-class _Part(Canvas):
-    """A box of a canvas, to measure distances in."""
-
-    def __init__(self, parent: Canvas, box: Box) -> None:
-        self.spacing = parent.spacing
-        self.x, self.y, self.z = parent.x[box[2]], parent.y[box[1]], parent.z[box[0]]
-        self.shape = (len(self.z), len(self.y), len(self.x))
 
 
 def rotation(about_x: float, about_y: float, about_z: float) -> Points:
