@@ -17,11 +17,15 @@ from ctrestorelib.jobs.folder import (
     write_end,
     write_task,
 )
+from ctrestorelib.jobs.voxel_cost import VoxelCost
 from ctrestorelib.quality.scan_noise import ScanNoise, describe_noise
-from ctrestorelib.restorer.plan import BASE_BYTES, Budget, Plan, PlannedStage, require_fit
+from ctrestorelib.restorer.plan import Budget, Plan
 
-_BYTES_PER_VOXEL = 14  # the volume, masks, and the map if it is wanted
-_VOXELS_PER_SECOND = 1e7
+# The volume, masks, and the map if it is wanted.
+_COST = VoxelCost(
+    "numpy", "Measure the noise", bytes_per_voxel=14, voxels_per_second=1e7, start_seconds=3,
+    advice="Measure a smaller part: crop the volume.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,7 @@ def plan_description(voxels: int, budget: Budget) -> Plan:
     DoesNotFit
         If it needs more memory than there is.
     """
-    needed = BASE_BYTES + _BYTES_PER_VOXEL * voxels
-    require_fit(needed, budget, "Measure a smaller part: crop the volume.")
-    seconds = 3 + voxels / _VOXELS_PER_SECOND
-    stages = (PlannedStage("Measure the noise", 1.0),)
-    return Plan("numpy", "cpu", 1, needed, seconds, stages)
+    return _COST.plan(voxels, budget)
 
 
 class RunningNoise(ChildTask[NoiseFound]):

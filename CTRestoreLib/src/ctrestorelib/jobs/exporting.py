@@ -20,10 +20,13 @@ from ctrestorelib.jobs.folder import (
     write_end,
     write_task,
 )
-from ctrestorelib.restorer.plan import BASE_BYTES, Budget, Plan, PlannedStage, require_fit
+from ctrestorelib.jobs.voxel_cost import VoxelCost
+from ctrestorelib.restorer.plan import Budget, Plan
 
-_BYTES_PER_VOXEL = 8
-_VOXELS_PER_SECOND = 1e7
+_COST = VoxelCost(
+    "pydicom", "Write slices", bytes_per_voxel=8, voxels_per_second=1e7, start_seconds=2,
+    advice="Close other programs, or export a smaller volume.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,7 @@ def plan_export_job(voxels: int, budget: Budget) -> Plan:
     DoesNotFit
         If it needs more memory than there is.
     """
-    needed = BASE_BYTES + _BYTES_PER_VOXEL * voxels
-    require_fit(needed, budget, "Close other programs, or export a smaller volume.")
-    seconds = 2 + voxels / _VOXELS_PER_SECOND
-    return Plan("pydicom", "cpu", 1, needed, seconds, (PlannedStage("Write slices", 1.0),))
+    return _COST.plan(voxels, budget)
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,17 @@ from ctrestorelib.jobs.folder import (
     write_task,
 )
 from ctrestorelib.jobs.guarding import SAMPLED_SLICES, MethodUse, guard_report
+from ctrestorelib.jobs.voxel_cost import VoxelCost
 from ctrestorelib.quality.measure import MeasureReport
 from ctrestorelib.quality.pairs import check_pair
 from ctrestorelib.quality.result import Measure, Verdict
-from ctrestorelib.restorer.plan import BASE_BYTES, Budget, Plan, PlannedStage, require_fit
+from ctrestorelib.restorer.plan import Budget, Plan
 
-_BYTES_PER_VOXEL = 40  # both volumes, their difference and its filtered copies, masks: measured
-_VOXELS_PER_SECOND = 6e5
+# Both volumes, their difference and its filtered copies, masks: measured.
+_COST = VoxelCost(
+    "numpy", "Measure", bytes_per_voxel=40, voxels_per_second=6e5, start_seconds=2,
+    advice="Compare a smaller part: crop both volumes.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,7 @@ def plan_quality(voxels: int, budget: Budget) -> Plan:
     DoesNotFit
         If it needs more memory than there is.
     """
-    needed = BASE_BYTES + _BYTES_PER_VOXEL * voxels
-    require_fit(needed, budget, "Compare a smaller part: crop both volumes.")
-    seconds = 2 + voxels / _VOXELS_PER_SECOND
-    return Plan("numpy", "cpu", budget.threads, needed, seconds, (PlannedStage("Measure", 1.0),))
+    return _COST.plan(voxels, budget, threads=budget.threads)
 
 
 class RunningMeasure(ChildTask[tuple[Measure, ...]]):
