@@ -18,11 +18,11 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ctrestorelib.core.errors import InputError
 from ctrestorelib.core.job import Job
 from ctrestorelib.core.params import Param
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import PADDING_BELOW_HU, Volume
+from ctrestorelib.inference.noise_levels import require_measured, unchanged
 from ctrestorelib.quality.noise import NoiseEstimate, estimate_noise
 from ctrestorelib.restorer.plan import (
     BASE_BYTES,
@@ -178,8 +178,7 @@ class SlabDenoiser(ABC, Generic[P]):
         report = {"sigma": noise.sigma, "noise": noise.estimate.to_json()}
         with job.stage("Filter the slices", 1 - _MEASURE_SHARE) as stage:
             if noise.sigma == 0:
-                job.warn("no-noise", "No noise was found; the volume was returned as it is.")
-                return Estimate(volume.with_values(volume.values.copy()), report=report)
+                return unchanged(volume, report, job)
             work = self.filter_for(noise, params, plan.threads)
             blocks = slabs(volume.shape[0], max(1, plan.block_slices), self.halo(params))
             values = np.empty_like(volume.values)
@@ -261,7 +260,5 @@ def _filter_slab(inputs: Inputs, slab: Slab, work: SlabFilter, sigma: float, out
 def _measure(volume: Volume, given: float | None) -> Noise:
     estimate = estimate_noise(volume)
     sigma = estimate.sigma if given is None else given
-    if not np.isfinite(sigma):
-        message = "The noise level of this volume could not be measured."
-        raise InputError(message, hint="Give the noise level (sigma) yourself.")
+    require_measured(sigma)
     return Noise(estimate, sigma, volume)

@@ -9,9 +9,11 @@ from ctrestorelib.core.params import Param
 from ctrestorelib.recon.asd_pocs import AsdPocs as AsdPocsSolver
 from ctrestorelib.recon.footprint import Footprint
 from ctrestorelib.recon.iterative import Answer, IterativeReconstructor, Runner, subsets_of
+from ctrestorelib.recon.presets import by_views
 from ctrestorelib.recon.session import Session, typical_contrast
 from ctrestorelib.recon.sirt import Sart
 from ctrestorelib.recon.solver import Stagnation
+from ctrestorelib.recon.tv_stage import AllowedMisfit
 from ctrestorelib.recon.warm_start import START_SUBSETS, START_SWEEPS, START_TITLE, first_sweeps
 from ctrestorelib.restorer.spec import Kind, Needs, Reference, RestorerSpec, Role
 
@@ -28,14 +30,7 @@ class AsdPocsParams:
             bounds=(1, 1000),
         ),
     ] = None
-    noise_factor: Annotated[
-        float,
-        Param(
-            "Allowed misfit",
-            "Squared residual that may remain, in units of the noise. Higher is smoother.",
-            bounds=(0.01, 100.0),
-        ),
-    ] = 1.0
+    noise_factor: AllowedMisfit = 1.0
     strength: Annotated[
         float,
         Param(
@@ -73,14 +68,7 @@ class AsdPocs(IterativeReconstructor[AsdPocsParams]):
                 "10.1088/0031-9155/53/17/021",
             ),
         ),
-        presets={
-            "few-views": {"sweeps": 40},
-            "few-views-low-dose": {"sweeps": 40},
-            "sparse-views": {"sweeps": 30},
-            "sparse-views-low-dose": {"sweeps": 30},
-            "many-views": {"sweeps": 20},
-            "many-views-low-dose": {"sweeps": 20},
-        },
+        presets=by_views({"sweeps": 40}, {"sweeps": 30}, {"sweeps": 20}),
     )
 
     def stages(self, params: AsdPocsParams) -> tuple[tuple[str, int], ...]:

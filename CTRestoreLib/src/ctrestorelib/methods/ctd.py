@@ -13,6 +13,7 @@ from ctrestorelib.core.job import Job, Stage
 from ctrestorelib.core.params import Param
 from ctrestorelib.core.volume import Volume
 from ctrestorelib.inference.input_checks import doubts
+from ctrestorelib.inference.noise_levels import require_measured, unchanged
 from ctrestorelib.inference.residual_volume import Guards, ResidualDenoiser, Restored
 from ctrestorelib.inference.runtimes import (
     PACKAGES,
@@ -219,7 +220,7 @@ class LearnedDenoiser:
             "noise": noise.to_json(),
         }
         if sigma.typical == 0:
-            return _unchanged(volume, report, job)
+            return unchanged(volume, report, job)
         for code, text in doubts(volume, noise, sigma):
             job.warn(code, text)
         runtime = None
@@ -288,9 +289,7 @@ def _memory(shapes: InputShapes, params: CtdParams) -> int:
 
 def _levels(volume: Volume, params: CtdParams) -> SigmaMap:
     sigma = sigma_map(volume)
-    if not np.isfinite(sigma.typical):
-        message = "The noise level of this volume could not be measured."
-        raise InputError(message, hint="Give the noise level (sigma) yourself.")
+    require_measured(sigma.typical)
     if sigma.typical == 0:
         return sigma
     wanted = sigma.typical if params.sigma is None else params.sigma
@@ -298,11 +297,6 @@ def _levels(volume: Volume, params: CtdParams) -> SigmaMap:
         message = "A noise level of 0 leaves nothing to remove."
         raise InputError(message, hint="Leave sigma empty to measure it, or lower the strength.")
     return sigma.scaled(params.factor * wanted / sigma.typical)
-
-
-def _unchanged(volume: Volume, report: dict[str, Any], job: Job) -> Estimate:
-    job.warn("no-noise", "No noise was found; the volume was returned as it is.")
-    return Estimate(volume.with_values(volume.values.copy()), report=report)
 
 
 def _adapted(

@@ -11,11 +11,12 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ctrestorelib.core.errors import InputError, UsageError
+from ctrestorelib.core.errors import UsageError
 from ctrestorelib.core.job import Job
 from ctrestorelib.core.params import Param
 from ctrestorelib.core.units import Unit, mu_from_hu
 from ctrestorelib.core.volume import Volume
+from ctrestorelib.inference.noise_levels import require_measured, unchanged
 from ctrestorelib.inference.runtimes import PACKAGES, RuntimeChoice, choose_runtime
 from ctrestorelib.inference.slabs import PRESETS, Factor, Sigma, fill_padding
 from ctrestorelib.inference.slice_network import SliceNetwork, load_slice_network, needs_torch
@@ -160,8 +161,7 @@ class HorusEye:
             stage.done(1.0)
         report: dict[str, Any] = {"sigma": sigma.typical, "noise": noise.to_json()}
         if sigma.typical == 0 or params.sigma == 0:
-            job.warn("no-noise", "No noise was found; the volume was returned as it is.")
-            return Estimate(volume.with_values(volume.values.copy()), report=report)
+            return unchanged(volume, report, job)
         with job.stage(_STAGES[1].title, _STAGES[1].share) as stage:
             choice = RuntimeChoice(plan.backend, plan.precision, plan.device)
             network = load_slice_network(params.weights, choice, plan.threads)
@@ -266,9 +266,7 @@ def _is_full(weights: str) -> bool:
 
 def _levels(volume: Volume, params: HorusEyeParams) -> SigmaMap:
     found = sigma_map(volume)
-    if not np.isfinite(found.typical):
-        message = "The noise level of this volume could not be measured."
-        raise InputError(message, hint="Give the noise level (sigma) yourself.")
+    require_measured(found.typical)
     wanted = found.typical if params.sigma is None else params.sigma
     if found.typical == 0 or wanted == 0:
         return found

@@ -13,19 +13,11 @@ from ctrestorelib.recon.field_fit.fit import Explained, FieldFit
 from ctrestorelib.recon.field_fit.levels import level_shapes
 from ctrestorelib.recon.footprint import Footprint
 from ctrestorelib.recon.iterative import Answer, IterativeReconstructor, Runner, subsets_of
+from ctrestorelib.recon.presets import by_views
 from ctrestorelib.recon.session import Session, typical_contrast
-from ctrestorelib.recon.tv_stage import NOISE_FACTOR
+from ctrestorelib.recon.tv_stage import NOISE_FACTOR, AllowedMisfit
 from ctrestorelib.recon.warm_start import START_SWEEPS, START_TITLE, first_sweeps
 from ctrestorelib.restorer.spec import Kind, Maturity, Needs, Reference, RestorerSpec, Role
-
-_PRESETS = {
-    "few-views": {"iterations": 150, "subsets": 1},
-    "few-views-low-dose": {"iterations": 150, "subsets": 1},
-    "sparse-views": {"iterations": 150, "subsets": 2},
-    "sparse-views-low-dose": {"iterations": 150, "subsets": 2},
-    "many-views": {"iterations": 160, "subsets": 4},
-    "many-views-low-dose": {"iterations": 160, "subsets": 4},
-}
 
 LEAST_SHARE = 0.3
 """Share of the steps that is always done."""
@@ -43,14 +35,7 @@ class NafParams:
             bounds=(1, 5000),
         ),
     ] = None
-    noise_factor: Annotated[
-        float,
-        Param(
-            "Allowed misfit",
-            "Squared residual that may remain, in units of the noise. Higher is smoother.",
-            bounds=(0.01, 100.0),
-        ),
-    ] = NOISE_FACTOR
+    noise_factor: AllowedMisfit = NOISE_FACTOR
     subsets: Annotated[
         int | None,
         Param(
@@ -96,7 +81,11 @@ class Naf(IterativeReconstructor[NafParams]):
                 "10.48550/arXiv.1412.6980",
             ),
         ),
-        presets=_PRESETS,
+        presets=by_views(
+            {"iterations": 150, "subsets": 1},
+            {"iterations": 150, "subsets": 2},
+            {"iterations": 160, "subsets": 4},
+        ),
     )
 
     def stages(self, params: NafParams) -> tuple[tuple[str, int], ...]:

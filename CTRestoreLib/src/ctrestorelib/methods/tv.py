@@ -9,7 +9,14 @@ from ctrestorelib.core.params import Param
 from ctrestorelib.recon.footprint import Footprint
 from ctrestorelib.recon.iterative import Answer, IterativeReconstructor, Runner
 from ctrestorelib.recon.session import Session
-from ctrestorelib.recon.tv_stage import NOISE_FACTOR, TV_PRESETS, TvIterations, run_tv, tv_stages
+from ctrestorelib.recon.tv_stage import (
+    NOISE_FACTOR,
+    TV_PRESETS,
+    AllowedMisfit,
+    TvIterations,
+    run_tv,
+    tv_stages,
+)
 from ctrestorelib.restorer.spec import Kind, Needs, Reference, RestorerSpec, Role
 
 
@@ -18,14 +25,7 @@ class TvParams:
     """Settings of TV; None chooses from noise, views and dose."""
 
     iterations: TvIterations = None
-    noise_factor: Annotated[
-        float,
-        Param(
-            "Allowed misfit",
-            "Squared residual that may remain, in units of the noise. Higher is smoother.",
-            bounds=(0.01, 100.0),
-        ),
-    ] = NOISE_FACTOR
+    noise_factor: AllowedMisfit = NOISE_FACTOR
     weight: Annotated[
         float | None,
         Param(

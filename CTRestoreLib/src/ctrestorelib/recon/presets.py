@@ -11,8 +11,18 @@ P = TypeVar("P")
 FEW_VIEWS = 12
 SPARSE_VIEWS = 40
 LOW_DOSE_I0 = 3e4
+LOW_DOSE = "-low-dose"
 
 Presets = Mapping[str, Mapping[str, Any]]
+
+
+def by_views(
+    few: Mapping[str, Any], sparse: Mapping[str, Any], many: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return presets for few, sparse and many views that suit every dose alike."""
+    sizes = {"few": few, "sparse": sparse, "many": many}
+    return {f"{name}-views{dose}": dict(values) for name, values in sizes.items()
+            for dose in ("", LOW_DOSE)}  # fmt: skip
 
 
 def preset_name(views: int, i0: float | None = None) -> str:
@@ -22,7 +32,7 @@ def preset_name(views: int, i0: float | None = None) -> str:
     unknown counts are taken as enough.
     """
     size = "few" if views <= FEW_VIEWS else "sparse" if views <= SPARSE_VIEWS else "many"
-    low = "-low-dose" if i0 is not None and i0 < LOW_DOSE_I0 else ""
+    low = LOW_DOSE if i0 is not None and i0 < LOW_DOSE_I0 else ""
     return f"{size}-views{low}"
 
 

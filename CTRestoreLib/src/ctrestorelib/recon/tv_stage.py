@@ -7,6 +7,7 @@ from typing import Annotated
 from ctrestorelib.core.params import Param
 from ctrestorelib.recon.arrays import Array
 from ctrestorelib.recon.iterative import Answer, Runner
+from ctrestorelib.recon.presets import by_views
 from ctrestorelib.recon.session import Session, typical_contrast
 from ctrestorelib.recon.solver import Stagnation
 from ctrestorelib.recon.tv import Term, TotalVariation
@@ -27,14 +28,17 @@ TvIterations = Annotated[
     ),
 ]
 
-TV_PRESETS = {
-    "few-views": {"iterations": 150},
-    "few-views-low-dose": {"iterations": 150},
-    "sparse-views": {"iterations": 120},
-    "sparse-views-low-dose": {"iterations": 120},
-    "many-views": {"iterations": 100},
-    "many-views-low-dose": {"iterations": 100},
-}
+AllowedMisfit = Annotated[
+    float,
+    Param(
+        "Allowed misfit",
+        "Squared residual that may remain, in units of the noise. Higher is smoother.",
+        bounds=(0.01, 100.0),
+    ),
+]
+"""Parameter of all methods that stop where the measurements are explained."""
+
+TV_PRESETS = by_views({"iterations": 150}, {"iterations": 120}, {"iterations": 100})
 
 
 def tv_stages(iterations: int) -> tuple[tuple[str, int], ...]:
