@@ -135,7 +135,7 @@ def require_kind(method_id: str, kind: Kind, instead: str) -> None:
         raise UsageError(message, hint=f"Use 'ctrestore {instead}'.")
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType[tuple[int, ...]]):
     """Whole numbers by comma, none below ``least``; their value is a tuple."""
 
     name = "integers"
