@@ -17,7 +17,7 @@ from ctrestorelib.geometry.projections import ProjectionKind, ProjectionSet  # n
 from ctrestorelib.geometry.scan import ConeBeamGeometry  # noqa: E402
 from ctrestorelib.inference import left_out, staged  # noqa: E402
 from ctrestorelib.methods import cts  # noqa: E402
-from ctrestorelib.networks.volume_unet import FIRST_LOG_SCALE, VolumeUNet  # noqa: E402
+from ctrestorelib.networks.volume_unet import FILTERS, FIRST_LOG_SCALE, VolumeUNet  # noqa: E402
 from ctrestorelib.physics.operators import XrayOperator  # noqa: E402
 from ctrestorelib.recon import tv_choice, tv_pyramid, views_aside  # noqa: E402
 from ctrestorelib.recon.learned_prior import Level  # noqa: E402
@@ -138,8 +138,10 @@ def liar(folder, amount=0.5, log_scale=-4.0):
     """Return a folder whose network adds a blob to whatever it sees, sure of itself."""
     network = VolumeUNet(width=4, levels=1)
     with torch.no_grad():
-        network.head.bias[:8] = amount
-        network.head.bias[8:] = log_scale - FIRST_LOG_SCALE
+        network.filters.weight.zero_()
+        network.filters.bias.fill_(1.0)
+        network.head.bias[0] = amount
+        network.head.bias[FILTERS:] = log_scale - FIRST_LOG_SCALE
     return released_in(folder, network)
 
 

@@ -1,9 +1,11 @@
 """A 3-D network that corrects an estimate of a volume and tells how sure it is (layer: networks).
 
 It sees several volumes on one grid (the estimate, a filtered backprojection, what the measurements
-still contradict, ...) and a short vector that describes the scan. It works on cells of 2 x 2 x 2
-voxels, eight times cheaper than on voxels, and gives every voxel of a cell an answer of its own. It
-has no normalisation layers: nothing in it depends on the rest of the volume or its size. Its head
+still contradict, ...) and a short vector that describes the scan. Small linear filters look at
+every voxel; a U-Net on cells of 2 x 2 x 2 voxels, eight times cheaper than on voxels, decides how
+much each filter counts in each cell. What differs little from place to place (details of the
+estimate, streaks) is shown to it apart and enlarged: beside the estimate itself it would be lost.
+There are no normalisation layers: nothing depends on the rest of the volume or its size. The head
 begins at zero, so that an untrained network leaves the estimate as it is.
 """
 
@@ -15,6 +17,14 @@ from torch.nn import functional
 
 CELL = 2
 """Voxels along the edge of a cell."""
+FILTERS = 16
+"""Linear filters whose mixture is the correction."""
+MORE_PICTURES = 3
+"""So many more pictures than volumes are looked at, see :func:`_pictures`."""
+LEAST_EDGE = 8
+"""Smaller volumes are filled up: the means that are looked at need this many voxels."""
+FINE_GAIN, MIDDLE_GAIN, STREAK_GAIN = 8.0, 4.0, 3.0
+"""How much details of the estimate and streaks are enlarged."""
 FIRST_LOG_SCALE = -3.0
 """What an untrained network says of its error: a twentieth of the estimate's unit."""
 
@@ -25,7 +35,7 @@ class VolumeUNet(nn.Module):
     Parameters
     ----------
     in_channels
-        Volumes that go in.
+        Volumes that go in, at least two: the estimate and another picture of the same.
     width
         Channels of the first level; each level below has twice as many.
     levels
@@ -36,7 +46,7 @@ class VolumeUNet(nn.Module):
     Raises
     ------
     ValueError
-        If a size is not positive.
+        If a size is not positive, or there are fewer than two volumes.
 
     Notes
     -----
@@ -48,13 +58,14 @@ class VolumeUNet(nn.Module):
         self, in_channels: int = 5, width: int = 32, levels: int = 3, condition: int = 5
     ) -> None:
         super().__init__()
-        if min(in_channels, width, levels, condition) < 1:
-            message = "in_channels, width, levels and condition must be at least 1; got "
+        if min(in_channels - 1, width, levels, condition) < 1:
+            message = "in_channels must be at least 2, width, levels and condition 1; got "
             raise ValueError(message + f"{in_channels}, {width}, {levels} and {condition}.")
         self.in_channels, self.width, self.levels = in_channels, width, levels
         self.condition = condition
         channels = [width * 2**level for level in range(levels)]
-        seen = [in_channels * CELL**3, *channels]
+        pictures = in_channels + MORE_PICTURES
+        seen = [pictures * CELL**3, *channels]
         hidden = max(32, width)
         self.describe = nn.Sequential(nn.Linear(condition, hidden), nn.ReLU(inplace=True))
         self.down = nn.ModuleList(_Pair(a, b, hidden) for a, b in zip(seen, channels, strict=False))
@@ -62,7 +73,8 @@ class VolumeUNet(nn.Module):
             nn.ConvTranspose3d(2 * c, c, kernel_size=2, stride=2) for c in channels[:-1]
         )
         self.merge = nn.ModuleList(_Pair(2 * c, c, hidden) for c in channels[:-1])
-        self.head = nn.Conv3d(width, 2 * CELL**3, 3, padding=1)
+        self.filters = nn.Conv3d(pictures, FILTERS, 3, padding=1)
+        self.head = nn.Conv3d(width, FILTERS + CELL**3, 3, padding=1)
         self.apply(_begin)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -93,20 +105,25 @@ class VolumeUNet(nn.Module):
         """
         size = channels.shape[2:]
         steering = self.describe(condition)
-        x = _to_cells(channels if torch.onnx.is_in_onnx_export() else self._filled_up(channels))
-        skips = []
+        filled = channels if torch.onnx.is_in_onnx_export() else self._filled_up(channels)
+        pictures = _pictures(filled)
+        x, skips = _to_cells(pictures), []
         for level, block in enumerate(self.down):
             x = block(functional.max_pool3d(x, 2) if level else x, steering)
             skips.append(x)
         for level in reversed(range(self.levels - 1)):
             x = self.merge[level](torch.cat([self.up[level](x), skips[level]], 1), steering)
-        out = _to_voxels(self.head(x))
+        shares, log_scale = self.head(x).split([FILTERS, CELL**3], 1)
+        shares = functional.interpolate(shares, scale_factor=float(CELL), mode="nearest")
+        mean = (shares * self.filters(pictures)).sum(1, keepdim=True)
+        out = torch.cat([mean, _to_voxels(log_scale)], 1)
         if not torch.onnx.is_in_onnx_export():
             out = out[:, :, : size[0], : size[1], : size[2]]
         return out[:, :1], out[:, 1:] + FIRST_LOG_SCALE
 
     def _filled_up(self, channels: torch.Tensor) -> torch.Tensor:
-        missing = [-n % self.multiple for n in channels.shape[2:]]
+        least = max(LEAST_EDGE, self.multiple)
+        missing = [max(-n % self.multiple, least - n) for n in channels.shape[2:]]
         if not any(missing):
             return channels
         k, j, i = missing
@@ -128,6 +145,30 @@ class _Pair(nn.Module):
         scale, shift = self.steer(steering)[:, :, None, None, None].chunk(2, 1)
         x = functional.relu(self.first(x) * (1.0 + scale) + shift)
         return functional.relu(self.second(x))
+
+
+def _pictures(volumes: torch.Tensor) -> torch.Tensor:
+    """Return what is looked at: the estimate, its details, streaks, and the other volumes.
+
+    Details are differences between means of 1, 3 and 7 voxels; streaks are the difference of the
+    second volume from the estimate, smooth and fine.
+    """
+    estimate, other = volumes[:, :1], volumes[:, 1:2]
+    near = _mean(estimate, 3)
+    streaks = other - estimate
+    smooth = _mean(streaks, 3)
+    parts = [
+        estimate,
+        torch.tanh(FINE_GAIN * (estimate - near)),
+        torch.tanh(MIDDLE_GAIN * (near - _mean(near, 5))),
+        torch.tanh(STREAK_GAIN * smooth),
+        torch.tanh(STREAK_GAIN * (streaks - smooth)),
+    ]
+    return torch.cat([*parts, volumes[:, 2:]], 1)
+
+
+def _mean(x: torch.Tensor, width: int) -> torch.Tensor:
+    return functional.avg_pool3d(x, width, 1, width // 2, count_include_pad=False)
 
 
 def _begin(module: nn.Module) -> None:

@@ -229,14 +229,14 @@ def load_volume_unet(path: Path) -> Any:
     """
     import torch
 
-    from ctrestorelib.networks.volume_unet import CELL, VolumeUNet
+    from ctrestorelib.networks.volume_unet import CELL, MORE_PICTURES, VolumeUNet
 
     tensors = read_tensors(path)
     try:
         arrays = tensors.arrays
         first, describe = arrays["down.0.first.weight"], arrays["describe.0.weight"]
         network = VolumeUNet(
-            in_channels=first.shape[1] // CELL**3,
+            in_channels=first.shape[1] // CELL**3 - MORE_PICTURES,
             width=first.shape[0],
             levels=sum(1 for n in arrays if n.startswith("down.") and n.endswith("first.weight")),
             condition=describe.shape[1],

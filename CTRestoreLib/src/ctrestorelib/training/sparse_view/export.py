@@ -11,7 +11,7 @@ import torch
 from ctrestorelib.core.errors import WeightsError
 from ctrestorelib.core.files import atomic_path
 from ctrestorelib.core.optional import optional_module
-from ctrestorelib.networks.volume_unet import VolumeUNet
+from ctrestorelib.networks.volume_unet import LEAST_EDGE, VolumeUNet
 
 OPSET = 17
 TOLERANCE = 1e-4
@@ -39,7 +39,7 @@ def export_volume_onnx(network: VolumeUNet, path: Path, *, tolerance: float = TO
     """
     runtime = optional_module("onnxruntime", "Checking an exported network")
     network = network.eval().cpu().float()
-    step = network.multiple
+    step = max(network.multiple, LEAST_EDGE)
     free = {0: "n", 2: "k", 3: "j", 4: "i"}
     axes = {"channels": free, "mean": free, "log_scale": free, "condition": {0: "n"}}
     with atomic_path(path) as temporary:

@@ -10,8 +10,8 @@ from torch import nn
 EDGE_WEIGHT = 0.1
 SCALE_WEIGHT = 0.05
 LEAST_ERROR = 0.02
-"""Errors count relative to those of the estimate that goes in, but none counts as better than this,
-in units of water (20 HU)."""
+"""Added to the error of the estimate by which errors are divided, in units of water (20 HU)."""
+USUAL_ERROR = 0.1
 
 
 def stage_loss(
@@ -19,9 +19,9 @@ def stage_loss(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Return the loss of a batch and its parts.
 
-    Squared errors relative to those of the estimate that goes in, patch by patch: a gain in dB
-    counts the same for sixty views of a limb as for four of an implant, whose errors are a hundred
-    times as large. Except in the last part of the training, also absolute errors of the gradients,
+    Squared errors by the size of the error of the estimate that goes in, patch by patch: so each
+    pulls equally, sixty views of a limb and four of an implant, whose errors are a hundred times as
+    large. Except in the last part of the training, also absolute errors of the gradients,
     which keep edges. Absolute errors of the values are no help: most of an estimate of total
     variation is right, so that changing nothing is the best median. The log scale is trained by the
     likelihood of a Laplace distribution; it does not pull at the correction.
@@ -40,7 +40,7 @@ def stage_loss(
     error = mean.float() - batch["target"]
     square = (weight * error**2).sum(axes) / total
     before = (weight * batch["target"] ** 2).sum(axes) / total
-    unit = before + LEAST_ERROR**2
+    unit = USUAL_ERROR * (before.sqrt() + LEAST_ERROR)
     edges = sum(
         (
             (_both(weight, axis) * error.diff(dim=axis).abs()).sum(axes) / total
@@ -51,7 +51,7 @@ def stage_loss(
     log_scale = log_scale.float().clamp(-8.0, 4.0)
     likelihood = log_scale + error.detach().abs() * torch.exp(-log_scale)
     scale = (weight * likelihood).sum(axes) / total
-    loss = square / unit + (1 - late) * EDGE_WEIGHT * edges / unit.sqrt() + SCALE_WEIGHT * scale
+    loss = square / unit + (1 - late) * EDGE_WEIGHT * edges + SCALE_WEIGHT * scale
     left = square.detach()
     gain = 10.0 * torch.log10(before.clamp(min=1e-12) / left.clamp(min=1e-12))
     parts = {"rmse": left.mean().sqrt(), "gain_db": gain.mean()}
