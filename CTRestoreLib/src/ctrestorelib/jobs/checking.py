@@ -3,20 +3,14 @@
 They cost two further reconstructions (one for each view that is left out) and some work on coarse
 grids. Nothing is changed: the checks tell, a person decides.
 
-:class:`RunningCheck` and :class:`RunningCalibration` do it in a child process, for hosts with an
-event loop. Their worker is this module: ``python -m ctrestorelib.jobs.checking
-FOLDER/request.json``.
+:mod:`~ctrestorelib.jobs.running_checks` does it in a child process.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ctrestorelib.core.errors import Cancelled, CTRestoreError
 from ctrestorelib.core.job import Job, Stage
@@ -24,21 +18,10 @@ from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume
 from ctrestorelib.geometry.projections import ProjectionSet
 from ctrestorelib.geometry.scan import ConeBeamGeometry
-from ctrestorelib.jobs import child
 from ctrestorelib.jobs.execute import execute
-from ctrestorelib.jobs.folder import (
-    full_disk_is_an_error,
-    load_volume,
-    read_end,
-    read_request,
-    save_volume,
-    write_end,
-    write_request,
-)
-from ctrestorelib.jobs.measuring import measure_from_json
 from ctrestorelib.jobs.request import JobRequest
 from ctrestorelib.quality.lights import Light, overall, summary
-from ctrestorelib.quality.result import Measure, Verdict, plain
+from ctrestorelib.quality.result import Measure, Verdict
 from ctrestorelib.quality.scan_lights import SCAN_LIGHTS, scan_lights
 from ctrestorelib.recon.left_out_view import Reconstruction, left_out_score
 from ctrestorelib.recon.measured_share import share_map
@@ -46,8 +29,6 @@ from ctrestorelib.recon.self_calibration import SelfCalibration, self_calibrated
 from ctrestorelib.recon.session import open_session
 from ctrestorelib.recon.view_misfit import view_misfit
 from ctrestorelib.restorer.plan import Budget, Plan
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,146 +154,10 @@ def calibrated_request(
         found = self_calibrated(request.inputs, plan, job, stage=stage)
     if not found.accepted:
         return request, found
-    return _with_geometry(request, found.geometry, found.sentence), found
+    return with_geometry(request, found.geometry, found.sentence), found
 
 
-@dataclass(frozen=True, eq=False)
-class Calibrated:
-    """What a calibration in a child process brings.
-
-    Parameters
-    ----------
-    request
-        With the better geometry if one was found, otherwise as it was.
-    sentence
-        What was found.
-    """
-
-    request: JobRequest
-    sentence: str
-
-
-class _RunningChecks(child.ChildTask[R]):
-    """A child process that works on a request and runs this module.
-
-    Parameters
-    ----------
-    request
-        A reconstruction. It is planned before anything starts.
-    task
-        A key of :data:`TASKS`.
-    """
-
-    def __init__(self, request: JobRequest, task: str) -> None:
-        self.budget = request.budget or Budget.detect()
-        self.request = replace(request, budget=self.budget)
-        self._task = task
-        with _run_by_this_module():
-            super().__init__(self.request.plan())
-
-    def _write_request(self) -> None:
-        write_request(self.folder, self.request, self.budget)
-        path = self.folder / "request.json"
-        with full_disk_is_an_error():
-            record = json.loads(path.read_text(encoding="utf-8"))
-            record |= {"task": self._task, **self._further()}
-            path.write_text(json.dumps(record), encoding="utf-8")
-
-    def _further(self) -> dict[str, Any]:
-        """Write further arrays; return what else the worker needs."""
-        return {}
-
-
-class RunningCheck(_RunningChecks[ReconstructionCheck]):
-    """:func:`check_reconstruction` in a child process; use it like a running job.
-
-    Parameters
-    ----------
-    request
-        What was asked for.
-    volume
-        The result, in HU or 1/mm.
-    report
-        The method's own report.
-    """
-
-    def __init__(self, request: JobRequest, volume: Volume, report: Mapping[str, Any]) -> None:
-        self._volume, self._report = volume, report
-        super().__init__(request, "check")
-
-    def result(self, *, mapped: bool = False) -> ReconstructionCheck:
-        """Return what a finished check found; see :meth:`ChildTask.result`."""
-        self._wait_until_done()
-        end = read_end(self.folder)
-        percent = end["percent"]
-        return ReconstructionCheck(
-            tuple(measure_from_json(m) for m in end["measures"]),
-            None if percent is None else load_volume(self.folder, percent, mapped=mapped),
-        )
-
-    def _further(self) -> dict[str, Any]:
-        checked = save_volume(self.folder, "checked", self._volume)
-        return {"checked": checked, "report": plain(dict(self._report))}
-
-
-class RunningCalibration(_RunningChecks[Calibrated]):
-    """:func:`calibrated_request` in a child process; use it like a running job."""
-
-    def __init__(self, request: JobRequest) -> None:
-        super().__init__(request, "calibrate")
-
-    def result(self, *, mapped: bool = False) -> Calibrated:
-        """Return the request to run; see :meth:`ChildTask.result`."""
-        del mapped
-        self._wait_until_done()
-        end = read_end(self.folder)
-        if end["geometry"] is None:
-            return Calibrated(self.request, end["sentence"])
-        geometry = ConeBeamGeometry.from_json(end["geometry"])
-        return Calibrated(_with_geometry(self.request, geometry, end["sentence"]), end["sentence"])
-
-
-def perform_check(request_path: Path, job: Job) -> None:
-    """Check the volume that a request file names, in this very process; the worker calls it."""
-    folder, record = request_path.parent, json.loads(request_path.read_text(encoding="utf-8"))
-    request, budget = read_request(request_path)
-    volume = load_volume(folder, record["checked"])
-    found = check_reconstruction(
-        replace(request, budget=budget), volume, report=record["report"], job=job
-    )
-    percent = found.measured_percent
-    with full_disk_is_an_error():
-        saved = None if percent is None else save_volume(folder, "percent", percent)
-        write_end(folder, {"measures": [m.to_json() for m in found.measures], "percent": saved})
-
-
-def perform_calibration(request_path: Path, job: Job) -> None:
-    """Look for a better geometry, in this very process; the worker calls it."""
-    request, budget = read_request(request_path)
-    _, found = calibrated_request(replace(request, budget=budget), job)
-    geometry = found.geometry.to_json() if found.accepted else None
-    with full_disk_is_an_error():
-        write_end(request_path.parent, {"sentence": found.sentence, "geometry": geometry})
-
-
-TASKS: dict[str, Callable[[Path, Job], None]] = {
-    "check": perform_check,
-    "calibrate": perform_calibration,
-}
-"""What this module can do as a worker besides what every worker can."""
-
-
-@contextmanager
-def _run_by_this_module() -> Generator[None, None, None]:
-    """Let a child that starts in the block run this module instead of the common worker."""
-    common, child.WORKER = child.WORKER, "ctrestorelib.jobs.checking"
-    try:
-        yield
-    finally:
-        child.WORKER = common
-
-
-def _with_geometry(request: JobRequest, geometry: ConeBeamGeometry, sentence: str) -> JobRequest:
+def with_geometry(request: JobRequest, geometry: ConeBeamGeometry, sentence: str) -> JobRequest:
     """Return the request with another geometry, and a note in the provenance that says so."""
     scan = _scan(request).replace(geometry=geometry)
     note = {"code": "self-calibrated-geometry", "text": sentence}
@@ -367,10 +212,3 @@ def _fit_told(known: Mapping[str, Any]) -> Measure:
         protocol="weighted squared residual per reading, as the method reports it",
         details={n: known[n] for n in names if n in known},
     )  # fmt: skip
-
-
-if __name__ == "__main__":
-    from ctrestorelib.jobs import worker
-
-    worker.TASKS.update(TASKS)
-    sys.exit(worker.run(Path(sys.argv[1])))

@@ -26,6 +26,7 @@ from ctrestorelib.jobs.describing_noise import perform_noise
 from ctrestorelib.jobs.execute import perform_restoration
 from ctrestorelib.jobs.exporting import perform_export
 from ctrestorelib.jobs.measuring import perform_measure
+from ctrestorelib.jobs.running_checks import perform_calibration, perform_check
 from ctrestorelib.jobs.scan import perform_scan
 
 _ASK_EVERY_S = 0.05
@@ -38,6 +39,8 @@ TASKS: dict[str, Callable[[Path, Job], None]] = {
     "noise": perform_noise,
     "caution": perform_cautions,
     "export": perform_export,
+    "check": perform_check,
+    "calibrate": perform_calibration,
 }
 """What a worker can do, by the ``task`` of ``request.json``."""
 

@@ -15,9 +15,9 @@ from ctrestorelib.mrml.scene import Node
 from ctrestorelib.restorer.plan import Plan
 
 if TYPE_CHECKING:
-    from ctrestorelib.jobs.checking import RunningCalibration, RunningCheck
     from ctrestorelib.jobs.request import JobRequest
     from ctrestorelib.jobs.runner import JobResult
+    from ctrestorelib.jobs.running_checks import RunningCalibration, RunningCheck
     from ctrestorelib.mrml.tasks.reconstruct import ReconstructTask
 
 
@@ -52,7 +52,7 @@ class CalibrateTask:
 
     def start(self) -> RunningCalibration:
         """Start the child process."""
-        from ctrestorelib.jobs.checking import RunningCalibration
+        from ctrestorelib.jobs.running_checks import RunningCalibration
 
         return RunningCalibration(self.leader.prepare())
 
@@ -111,7 +111,7 @@ class CheckTask:
 
     def start(self) -> RunningCheck:
         """Start the child process."""
-        from ctrestorelib.jobs.checking import RunningCheck
+        from ctrestorelib.jobs.running_checks import RunningCheck
 
         made = self._require()
         return RunningCheck(made.request, made.result.volume, made.result.report)
