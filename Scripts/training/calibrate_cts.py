@@ -94,16 +94,17 @@ def measure(name: str, files: list[Path], cells: int, folder: Path, keep: Path) 
     plan = Plan("auto", "cpu", 1, 0, 1.0, (PlannedStage("all", 1.0),))
     stage = Stage(Job(), "all", 0.0, 1.0)
     staged = StagedReconstruction(networks)
-    target = staged.choose(inputs, plan, stage).target
-    found = staged.correct_coarse(tv_pyramid(inputs, plan, Job(), stage, target=target), stage)
+    choice = staged.choose(inputs, plan, stage)
+    base = tv_pyramid(inputs, plan, Job(), stage, target=choice.target)
+    found = staged.correct_coarse(base, stage)
     assert found is not None
-    verdict = staged.verdict(inputs, plan, found.base, stage, target=target)
+    verdict = staged.verdict(inputs, plan, base, stage, choice=choice)
     values = truth.to_unit(Unit.PER_MM).values
     where = (truth.values > BODY_HU) & in_view(scan.geometry, truth.geometry, share=0.9)
     figures = {
         "name": name, "views": scan.views, "arc_deg": protocol.arc_deg, "i0": protocol.i0,
         "share": None if verdict is None else verdict.share,
-        "tv_target": target, "expected_hu": found.expected_error() * 1000.0,
+        "tv_target": choice.target, "expected_hu": found.expected_error() * 1000.0,
         **errors(found, values, where if where.any() else truth.values > BODY_HU),
     }  # fmt: skip
     _keep(keep / f"{name}.npz", figures, samples(found, values, where, rng))

@@ -81,7 +81,7 @@ def quick():
     usual = tv_choice.TvChoice(tv_choice.NOISE_FACTOR, {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tv_pyramid, "COARSE_STEPS", 80)
-        patch.setattr(tv_pyramid, "FINE_STEPS", 30)
+        patch.setattr(tv_pyramid, "LAST_STEPS", 30)
         patch.setattr(staged, "choose_target", lambda *_: usual)
         yield
 

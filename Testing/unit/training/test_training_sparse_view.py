@@ -52,7 +52,7 @@ SMALL = SparseViewSettings(
 def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tv_pyramid, "COARSE_STEPS", 12)
-        patch.setattr(tv_pyramid, "FINE_STEPS", 6)
+        patch.setattr(tv_pyramid, "LAST_STEPS", 6)
         yield
 
 

@@ -150,7 +150,7 @@ class StagedReconstruction:
         with _open(job, next(titles)) as stage:
             found = self.correct_coarse(base, stage)
         with _open(job, next(titles)) as stage:
-            share, report = self._trusted(inputs, plan, found, stage, choice.target)
+            share, report = self._trusted(inputs, plan, found, stage, choice)
         report |= {"tv_misfit_allowed": choice.target, "tv_misfits_tried": choice.to_json()}
         gain, sd = self._kept(found, share)
         with _open(job, next(titles)) as stage:
@@ -183,7 +183,7 @@ class StagedReconstruction:
         return CoarseResult(level, base, x)
 
     def _trusted(
-        self, inputs: Inputs, plan: Plan, found: CoarseResult | None, stage: Stage, target: float
+        self, inputs: Inputs, plan: Plan, found: CoarseResult | None, stage: Stage, choice: TvChoice
     ) -> tuple[float, dict[str, Any]]:
         """Return the share of the correction to keep, and what was found."""
         if found is None:
@@ -194,7 +194,7 @@ class StagedReconstruction:
             return 0.0, report | {"learned": "not used: the network does not know such objects"}
         verdict = None
         if self.settings.check:
-            verdict = self.verdict(inputs, plan, found.base, stage, target=target)
+            verdict = self.verdict(inputs, plan, found.base, stage, choice=choice)
         if verdict is None:
             return self.settings.strength, report | {"learned": "used, not checked"}
         report |= {"left_out": {"views": list(verdict.views), "share": verdict.share,
@@ -206,7 +206,7 @@ class StagedReconstruction:
         return kept, report | {"learned": "used", "share_kept": kept}
 
     def verdict(
-        self, inputs: Inputs, plan: Plan, base: TvLevel, stage: Stage, *, target: float
+        self, inputs: Inputs, plan: Plan, base: TvLevel, stage: Stage, *, choice: TvChoice
     ) -> Verdict | None:
         """Reconstruct without some views, with and without the networks, and compare.
 
@@ -218,7 +218,9 @@ class StagedReconstruction:
         silent = Job()  # what there is to say of fewer views is no news of this scan
         shape, rest = base.session.grid.shape, without(inputs, views)
         most = part_of(stage, 0.0, 0.7)
-        plain = tv_pyramid(rest, plan, silent, most, shape=shape, target=target)
+        plain = choice.without
+        if plain is None or plain.session.grid.shape != shape:
+            plain = tv_pyramid(rest, plan, silent, most, shape=shape, target=choice.target)
         found = self.correct_coarse(plain, part_of(stage, 0.7, 0.3))
         assert found is not None
         return judge(base.session, views, plain.values, found.better.values)

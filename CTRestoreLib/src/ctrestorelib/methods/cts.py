@@ -1,7 +1,7 @@
 """The default reconstructor from few views: total variation and a learned prior (layer: methods).
 
 It is offered to people once its weights are released: a method file without a ``RESTORER`` is not
-in the registry.
+in the registry. Only the first network is needed; the later ones refine its result.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Cts:
             ),
         ),
         maturity=Maturity.RESEARCH,
-        weights=tuple(f"cts-{name}" for name in NETWORKS),
+        weights=(f"cts-{NETWORKS[0]}",),
     )
 
     def plan(self, shapes: InputShapes, params: CtsParams, budget: Budget) -> Plan:

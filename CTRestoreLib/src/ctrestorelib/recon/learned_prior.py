@@ -112,9 +112,29 @@ def towards_data(level: Level, proposal: Array, stage: Stage | None = None) -> A
 
     Rounds of conjugate gradients hold on to the proposal less and less firmly. They do not know
     that attenuation is never negative; cutting off what is below zero spoils the fit, and sweeps of
-    OS-SART mend it. All ends as soon as the noise is reached; a proposal that explains the
-    measurements that well is left as it is.
+    OS-SART mend it. Where much is air they may not, so that sweeps alone are tried too. All ends as
+    soon as the noise is reached. What explains the measurements best is returned: no worse than the
+    proposal.
     """
+    found = [(level.misfit(proposal), proposal)]
+    if found[0][0] <= NOISE_LEVEL:
+        return _told(proposal, stage)
+    for x in (_pulled(level, proposal, stage), proposal):
+        swept = _swept(level, x, stage)
+        found.append((level.misfit(swept), swept))
+        if found[-1][0] <= NOISE_LEVEL:
+            break
+    return _told(min(found, key=lambda pair: pair[0])[1], stage)
+
+
+def _told(x: Array, stage: Stage | None) -> Array:
+    if stage is not None:
+        stage.done(1.0)
+    return x
+
+
+def _pulled(level: Level, proposal: Array, stage: Stage | None) -> Array:
+    """Return what conjugate gradients make of a proposal."""
     x, strength = proposal, FIRM_SHARE * level.diagonal
     for number in range(ROUNDS):
         if level.misfit(x) <= NOISE_LEVEL:
@@ -123,9 +143,6 @@ def towards_data(level: Level, proposal: Array, stage: Stage | None = None) -> A
         strength *= LOOSER
         if stage is not None:
             stage.done((number + 1) / (2 * ROUNDS))
-    x = _swept(level, x, stage)
-    if stage is not None:
-        stage.done(1.0)
     return x
 
 

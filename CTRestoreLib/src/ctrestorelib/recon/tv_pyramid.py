@@ -33,6 +33,8 @@ COARSEST = 24
 """No level has fewer voxels than this along its longest axis, unless the grid itself has."""
 COARSE_STEPS, MIDDLE_STEPS, FINE_STEPS = 200, 80, 60
 """Steps on the coarsest level, on those between, and on the finest."""
+LAST_STEPS, LARGE = 150, 128
+"""Steps on a finest level of up to so many voxels across: chests need them, and they are cheap."""
 CALM = 2e-4
 
 Watch = Callable[[Step, Array], None]
@@ -89,7 +91,7 @@ def tv_pyramid(
     _, grid = inputs.require_scan()
     wanted = shape or grid.shape
     shapes = [wanted] if start is not None else level_shapes(wanted)
-    work = _work(shapes, COARSE_STEPS if start is None else FINE_STEPS)
+    work = _work(shapes, COARSE_STEPS if start is None else _last_steps(wanted))
     total = sum(np.prod(s) * n for s, n in work)
     done, level = 0.0, start
     for size, steps in work:
@@ -119,8 +121,12 @@ def _work(
 ) -> list[tuple[tuple[int, int, int], int]]:
     if len(shapes) == 1:
         return [(shapes[0], single)]
-    steps = [COARSE_STEPS, *[MIDDLE_STEPS] * (len(shapes) - 2), FINE_STEPS]
+    steps = [COARSE_STEPS, *[MIDDLE_STEPS] * (len(shapes) - 2), _last_steps(shapes[-1])]
     return list(zip(shapes, steps, strict=True))
+
+
+def _last_steps(shape: tuple[int, int, int]) -> int:
+    return FINE_STEPS if max(shape) > LARGE else LAST_STEPS
 
 
 def _solve(

@@ -48,7 +48,7 @@ from ctrestorelib.training.stored_items import run_tasks, save_array, save_recor
 Report = Callable[[str], None]
 Floats = NDArray[np.float32]
 
-RECIPE = 2
+RECIPE = 3
 """Raised whenever the same task would give another item."""
 CLEAN_TARGETS, NOISY_TARGETS = (0.55, 0.35, 0.2), (1.0, NOISE_FACTOR, 0.55)
 """Misfits that total variation is allowed where projections have no noise, and where they have."""
