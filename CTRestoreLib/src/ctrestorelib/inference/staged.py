@@ -216,10 +216,9 @@ class StagedReconstruction:
         if not views:
             return None
         silent = Job()  # what there is to say of fewer views is no news of this scan
-        shape, rest = base.session.grid.shape, without(inputs, views)
-        most = part_of(stage, 0.0, 0.7)
-        plain = choice.without
+        shape, plain = base.session.grid.shape, choice.without
         if plain is None or plain.session.grid.shape != shape:
+            rest, most = without(inputs, views), part_of(stage, 0.0, 0.7)
             plain = tv_pyramid(rest, plan, silent, most, shape=shape, target=choice.target)
         found = self.correct_coarse(plain, part_of(stage, 0.7, 0.3))
         assert found is not None
@@ -286,13 +285,13 @@ def _accepted(
 ) -> StagedResult:
     """Return the result, or TV's where that explains the measurements and the result does not."""
     problem = fine.session.problem
-    misfit = problem.misfit(problem.operator(result.values) - problem.data)
-    plain = problem.misfit(problem.operator(fine.values) - problem.data)
+    misfit = problem.misfit_of(result.values)
+    plain = problem.misfit_of(fine.values)
     report = {**report, "chi_squared": misfit, "chi_squared_tv": plain}
     if misfit > max(WORST_MISFIT, plain) and result.error_sd is not None:
         report["learned"] = "not used: the measurements contradict it"
         result = StagedResult(result.session, _plain(fine), None)
-        report["chi_squared"] = problem.misfit(problem.operator(result.values) - problem.data)
+        report["chi_squared"] = problem.misfit_of(result.values)
     if str(report.get("learned", "")).startswith("not used"):
         text = (
             f"The learned correction was {report['learned']}. The result is that of total "

@@ -6,10 +6,11 @@ then pulled back to the measurements. Training makes its material with the same 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,8 +86,7 @@ class Level:
 
     def misfit(self, estimate: Array) -> float:
         """Return chi-squared per reading."""
-        problem = self.session.problem
-        return problem.misfit(problem.operator(estimate) - problem.data)
+        return self.session.problem.misfit_of(estimate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,50 +116,53 @@ def towards_data(level: Level, proposal: Array, stage: Stage | None = None) -> A
     soon as the noise is reached. What explains the measurements best is returned: no worse than the
     proposal.
     """
-    found = [(level.misfit(proposal), proposal)]
-    if found[0][0] <= NOISE_LEVEL:
-        return _told(proposal, stage)
-    for x in (_pulled(level, proposal, stage), proposal):
-        swept = _swept(level, x, stage)
-        found.append((level.misfit(swept), swept))
-        if found[-1][0] <= NOISE_LEVEL:
-            break
-    return _told(min(found, key=lambda pair: pair[0])[1], stage)
-
-
-def _told(x: Array, stage: Stage | None) -> Array:
+    best = _Fitted(level.misfit(proposal), proposal)
+    if best.misfit > NOISE_LEVEL:
+        swept = _swept(level, _pulled(level, proposal, stage), stage)
+        best = min(best, swept, key=lambda fitted: fitted.misfit)
+    if best.misfit > NOISE_LEVEL:
+        swept = _swept(level, _Fitted(math.inf, proposal), stage)
+        best = min(best, swept, key=lambda fitted: fitted.misfit)
     if stage is not None:
         stage.done(1.0)
-    return x
+    return best.values
 
 
-def _pulled(level: Level, proposal: Array, stage: Stage | None) -> Array:
-    """Return what conjugate gradients make of a proposal."""
-    x, strength = proposal, FIRM_SHARE * level.diagonal
+class _Fitted(NamedTuple):
+    """A volume with its chi-squared per reading, so that none is projected twice for it."""
+
+    misfit: float
+    values: Array
+
+
+def _pulled(level: Level, proposal: Array, stage: Stage | None) -> _Fitted:
+    """Return what conjugate gradients make of a proposal that does not reach the noise."""
+    x, misfit, strength = proposal, math.inf, FIRM_SHARE * level.diagonal
     for number in range(ROUNDS):
-        if level.misfit(x) <= NOISE_LEVEL:
+        if misfit <= NOISE_LEVEL:
             break
         x = consistent(level.session.problem, x, strength=strength, steps=STEPS)
+        misfit = level.misfit(x)
         strength *= LOOSER
         if stage is not None:
             stage.done((number + 1) / (2 * ROUNDS))
-    return x
+    return _Fitted(misfit, x)
 
 
-def _swept(level: Level, x: Array, stage: Stage | None) -> Array:
+def _swept(level: Level, begun: _Fitted, stage: Stage | None) -> _Fitted:
     """Return the volume after as many sweeps of OS-SART as it takes to reach the noise."""
-    if level.misfit(x) <= NOISE_LEVEL:
-        return x
     session = level.session
     solver = Sart(subsets_of(session, START_SUBSETS))
-    state = solver.init(session.starting_at(x).problem)
+    state = solver.init(session.starting_at(begun.values).problem)
+    x = begun
     for sweep in range(SWEEPS):
+        if x.misfit <= NOISE_LEVEL:
+            break
         state = solver.step(state)
+        x = _Fitted(level.misfit(state.values), state.values)
         if stage is not None:
             stage.done(0.5 + 0.5 * (sweep + 1) / SWEEPS)
-        if level.misfit(state.values) <= NOISE_LEVEL:
-            break
-    return state.values
+    return x
 
 
 def on_grid(session: Session, values: Floats) -> Array:

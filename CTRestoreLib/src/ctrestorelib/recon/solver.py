@@ -111,6 +111,10 @@ class Problem:
         """Return chi-squared per reading of a residual of shape ``operator.range``."""
         return float((self.weights * residual * residual).sum()) / self.readings
 
+    def misfit_of(self, values: Array) -> float:
+        """Return chi-squared per reading of a volume; it costs one projection."""
+        return self.misfit(self.operator(values) - self.data)
+
 
 @enum.unique
 class StopReason(str, enum.Enum):

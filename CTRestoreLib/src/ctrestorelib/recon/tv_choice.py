@@ -105,8 +105,7 @@ def _own_misfit(level: TvLevel) -> float:
 
     A closer target that the steps do not reach (they swing) would end farther away: no choice.
     """
-    problem = level.session.problem
-    return problem.misfit(problem.operator(level.values) - problem.data)
+    return level.session.problem.misfit_of(level.values)
 
 
 def _falls(before: float, after: float) -> bool:
