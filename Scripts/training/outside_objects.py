@@ -34,9 +34,7 @@ def outside_object(kind: str, rng: np.random.Generator, cells: int) -> Volume:
     draw = {"foam": _foam, "grating": _grating, "ellipsoids": _ellipsoids}[kind]
     inside = at[1] ** 2 + at[2] ** 2 < rng.uniform(0.4, 0.75)
     hu = np.where(inside, draw(rng, at), AIR_HU).astype(np.float32)
-    matrix = np.array(grid.ijk_to_lps)
-    matrix[:3, 3] = -(cells - 1) / 2 * edge / cells
-    return Volume(np.clip(hu, AIR_HU, 4000.0), VolumeGeometry(grid.shape, matrix), Unit.HU)
+    return Volume(np.clip(hu, AIR_HU, 4000.0), grid, Unit.HU)
 
 
 def _foam(rng: np.random.Generator, at: Any) -> Any:
