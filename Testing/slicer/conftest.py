@@ -21,7 +21,7 @@ collect_ignore_glob = ["test_*.py"] if _ABSENT else _ON_THE_BENCH if _NO_QT else
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bench.fixtures import bench, slicer_bench  # noqa: E402, F401
+from bench.fixtures import bench, module, slicer_bench  # noqa: E402, F401
 from emptying import empty, keep_in_mind  # noqa: E402
 
 

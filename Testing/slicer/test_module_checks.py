@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import slicer
@@ -17,20 +15,8 @@ from ctrestorelib.mrml.volumes import new_volume_node
 from ctrestorelib.physics.scan_protocol import ScanProtocol
 from ctrestorelib.physics.virtual_scan import virtual_scan
 
-MODULE = Path(__file__).parents[2] / "CTRestore" / "CTRestore.py"
 PATIENCE_S = 600
 """For a run with its steps; the machine may be busy with other things."""
-
-
-@pytest.fixture
-def module(bench, tmp_path, monkeypatch):
-    """Return the module's widget object with an empty scene; no job folder may stay behind."""
-    monkeypatch.setenv("CTRESTORE_JOBS", str(tmp_path / "jobs"))
-    monkeypatch.setenv("CTRESTORE_PRESETS", str(tmp_path / "presets"))
-    widget = bench.load_module(MODULE)
-    yield widget
-    bench.unload_module()
-    assert list((tmp_path / "jobs").glob("*")) == []
 
 
 @pytest.fixture

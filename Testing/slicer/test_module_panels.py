@@ -8,25 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import slicer
 import vtk
-
-MODULE = Path(__file__).parents[2] / "CTRestore" / "CTRestore.py"
-
-
-@pytest.fixture
-def module(bench, tmp_path, monkeypatch):
-    """Return the module's widget object with an empty scene; no job folder may stay behind."""
-    monkeypatch.setenv("CTRESTORE_JOBS", str(tmp_path / "jobs"))
-    monkeypatch.setenv("CTRESTORE_PRESETS", str(tmp_path / "presets"))
-    widget = bench.load_module(MODULE)
-    yield widget
-    bench.unload_module()
-    assert list((tmp_path / "jobs").glob("*")) == []
+from bench.fixtures import MODULE
 
 
 @pytest.fixture

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import slicer
+from bench.fixtures import MODULE
 
 from ctrestorelib.core.volume import VolumeGeometry
 from ctrestorelib.geometry.knee import knee_phantom
 from ctrestorelib.io.projections import write_projections
 from ctrestorelib.physics.scan_protocol import ScanProtocol
 from ctrestorelib.physics.virtual_scan import virtual_scan
-
-MODULE = Path(__file__).parents[2] / "CTRestore" / "CTRestore.py"
-
-
-@pytest.fixture
-def module(bench, tmp_path, monkeypatch):
-    monkeypatch.setenv("CTRESTORE_JOBS", str(tmp_path / "jobs"))
-    monkeypatch.setenv("CTRESTORE_PRESETS", str(tmp_path / "presets"))
-    widget = bench.load_module(MODULE)
-    yield widget
-    bench.unload_module()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import slicer
@@ -14,17 +12,6 @@ from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.mrml.derived import DERIVED_ATTRIBUTE
 from ctrestorelib.mrml.tasks.noise import NoiseTask
 from ctrestorelib.mrml.volumes import new_volume_node
-
-MODULE = Path(__file__).parents[2] / "CTRestore" / "CTRestore.py"
-
-
-@pytest.fixture
-def module(bench, tmp_path, monkeypatch):
-    monkeypatch.setenv("CTRESTORE_JOBS", str(tmp_path / "jobs"))
-    monkeypatch.setenv("CTRESTORE_PRESETS", str(tmp_path / "presets"))
-    widget = bench.load_module(MODULE)
-    yield widget
-    bench.unload_module()
 
 
 @pytest.fixture
