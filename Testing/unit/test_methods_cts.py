@@ -16,7 +16,7 @@ from ctrestorelib.core.volume import Volume, VolumeGeometry  # noqa: E402
 from ctrestorelib.geometry.projections import ProjectionKind, ProjectionSet  # noqa: E402
 from ctrestorelib.geometry.scan import ConeBeamGeometry  # noqa: E402
 from ctrestorelib.inference import left_out, staged  # noqa: E402
-from ctrestorelib.methods import cts  # noqa: E402
+from ctrestorelib.methods import cts, tv  # noqa: E402
 from ctrestorelib.networks.volume_unet import FILTERS, FIRST_LOG_SCALE, VolumeUNet  # noqa: E402
 from ctrestorelib.physics.operators import XrayOperator  # noqa: E402
 from ctrestorelib.recon import tv_choice, tv_pyramid, views_aside  # noqa: E402
@@ -294,3 +294,33 @@ def test_views_set_aside_are_spread_and_never_at_the_ends():
     assert views_aside.views_to_leave_out(inputs_of(0, views=4)) == ()
     volume = Volume(soft_body(0), GRID, Unit.PER_MM)
     assert left_out.object_mask(volume.values, WATER).mean() == pytest.approx(0.4, abs=0.2)
+
+
+def test_over_a_short_arc_the_result_is_that_of_total_variation(trained):
+    inputs, job = inputs_of(110, views=8, arc=60.0), Job()
+    found = reconstruct(inputs, job, weights=str(trained))
+    plain = tv.RESTORER.restore(
+        inputs, tv.TvParams(), tv.RESTORER.plan(inputs.shapes(), tv.TvParams(), BUDGET), Job()
+    )
+    np.testing.assert_array_equal(found.volume.values, plain.volume.values)
+    assert "short an arc" in found.report["learned"]
+    assert job.warnings[-1]["code"] == "fell-back-to-tv"
+
+
+def test_errors_of_views_are_weighed_as_errors_of_slices_are():
+    angles = np.arange(0, 180, 1.5)
+    geometry = ConeBeamGeometry.circular(
+        sod_mm=3e5, sdd_mm=3.001e5, angles_rad=np.deg2rad(angles), detector_shape=(CELLS, 60),
+        pixel_mm=(4.0, 2.0),
+    )  # fmt: skip
+    operator = XrayOperator(geometry, GRID, threads=1)
+    _, j, i = (np.indices(GRID.shape) - (CELLS - 1) / 2) / CELLS
+    inside = np.exp(-(((j / 0.16) ** 2 + (i / 0.16) ** 2) ** 2))
+    errors = [inside * np.cos(2 * np.pi * n * i) for n in (0.5, 2.0, 4.0)]
+    lines = [operator.to_numpy(operator(operator.asarray(e.astype(np.float32)))) for e in errors]
+    found = [views_aside.image_product(p, p) / np.square(e).sum()
+             for p, e in zip(lines, errors, strict=True)]  # fmt: skip
+    # Plainly summed, the slow error counts several times as much as the fast one.
+    assert max(found) < 1.25 * min(found)
+    plain = [np.square(p).sum() / np.square(e).sum() for p, e in zip(lines, errors, strict=True)]
+    assert max(plain) > 4 * min(plain)

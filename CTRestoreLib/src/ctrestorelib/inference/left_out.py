@@ -3,7 +3,8 @@
 Layer: inference. Some views are set aside and the others reconstructed without and with the
 correction. The share of the correction that foretells the views set aside best tells how much of it
 is real; a network that makes things up foretells nothing. This needs no truth, so that it works on
-any patient and any object.
+any patient and any object. Views are compared as images are:
+:func:`~ctrestorelib.recon.views_aside.image_product`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from ctrestorelib.recon.arrays import Array
 from ctrestorelib.recon.session import Session
+from ctrestorelib.recon.views_aside import image_product, readings_of
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,13 @@ def judge(full: Session, views: tuple[int, ...], plain: Array, better: Array) ->
     plain, better
         Volumes in 1/mm without and with the correction.
     """
-    operator = full.operator.subset(list(views))
-    data, weights = (full.problem.data[list(views)], full.problem.weights[list(views)])
-    left = data - operator(plain)
-    moved = operator(better - plain)
-    size = float((weights * moved * moved).sum())
-    share = float((weights * moved * left).sum()) / size if size > 0 else 0.0
+    left = readings_of(full, views, plain)
+    moved = readings_of(full, views, better) - left
+    size = image_product(moved, moved)
+    share = -image_product(moved, left) / size if size > 0 else 0.0
+    weights = full.operator.to_numpy(full.problem.weights[list(views)])
     readings = max(1, int((weights > 0).sum()))
-    before = float((weights * left * left).sum()) / readings
-    after = float((weights * (left - moved) ** 2).sum()) / readings
+    before, after = (float((weights * r * r).sum()) / readings for r in (left, left + moved))
     return Verdict(float(np.clip(share, 0.0, 1.0)), before, after, views)
 
 

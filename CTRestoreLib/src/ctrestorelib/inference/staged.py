@@ -4,7 +4,7 @@ Layer: inference. On a grid of up to 128 voxels across: a total-variation volume
 correction of it, back to the measurements, a second correction, back again. Views set aside decide
 how much of that is kept, down to nothing. The correction is then added to the total-variation
 volume on the full grid, pulled to the measurements, refined, and pulled to them again. Without
-networks the result is that of total variation.
+networks the result is that of total variation; so it is over short arcs.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from ctrestorelib.core.job import Job, Stage
 from ctrestorelib.inference.left_out import Verdict, judge, object_mask
+from ctrestorelib.recon.arc import scan_arc
 from ctrestorelib.recon.arrays import Array
 from ctrestorelib.recon.coarse_scan import resized
+from ctrestorelib.recon.iterative import Runner
 from ctrestorelib.recon.learned_prior import (
     Corrected,
     Corrector,
@@ -28,11 +30,12 @@ from ctrestorelib.recon.learned_prior import (
     on_grid,
     towards_data,
 )
-from ctrestorelib.recon.session import Session, watcher
+from ctrestorelib.recon.presets import preset_name
+from ctrestorelib.recon.session import Session, open_session, watcher
 from ctrestorelib.recon.solver import Step
 from ctrestorelib.recon.tv_choice import TvChoice, choose_target
 from ctrestorelib.recon.tv_pyramid import TvLevel, part_of, tv_pyramid
-from ctrestorelib.recon.tv_stage import NOISE_FACTOR
+from ctrestorelib.recon.tv_stage import NOISE_FACTOR, TV_PRESETS, run_tv, tv_stages
 from ctrestorelib.recon.views_aside import views_to_leave_out, without
 from ctrestorelib.restorer.plan import Plan, PlannedStage
 from ctrestorelib.restorer.protocol import Inputs
@@ -47,6 +50,8 @@ LEAST_SHARE, FULL_SHARE = 0.05, 0.3
 """A correction of which views set aside confirm less than the first is dropped, one of which they
 confirm the second is kept whole. Views between others see little of what a correction adds where
 no view looks, so that good ones are confirmed in part only."""
+SHORTEST_ARC_RAD = np.deg2rad(100.0)
+"""Over a shorter arc views set aside tell nothing of the directions that no view looks along."""
 WORST_MISFIT = 1.2
 """A result must explain the measurements to this chi-squared, or as well as TV does."""
 LARGEST_ERROR = 0.3
@@ -56,6 +61,7 @@ CHOICE_SHARE = 0.6
 """Share of the first stage that the choice of the misfit takes."""
 NOT_WANTED = "not wanted"
 NO_NETWORK = "not used: there is no trained network"
+SHORT_ARC = "not used: the views span too short an arc"
 LAPLACE_SD = 2.0**0.5
 """Standard deviation of a Laplace distribution of scale 1."""
 
@@ -139,8 +145,10 @@ class StagedReconstruction:
         stages
             Titles and shares: first estimate, correction, check, full grid, back to the data.
         """
+        scan, grid = inputs.require_scan()
+        if scan_arc(scan.geometry).arc_rad < SHORTEST_ARC_RAD:
+            return _total_variation(inputs, plan, job)
         titles = iter(stages)
-        _, grid = inputs.require_scan()
         shape = coarse_grid_shape(grid.shape, self.settings.coarse)
         with _open(job, next(titles)) as stage:
             choice = self.choose(inputs, plan, part_of(stage, 0.0, CHOICE_SHARE))
@@ -292,13 +300,27 @@ def _accepted(
         report["learned"] = "not used: the measurements contradict it"
         result = StagedResult(result.session, _plain(fine), None)
         report["chi_squared"] = problem.misfit_of(result.values)
+    _tell_of_fall_back(report, job)
+    return StagedResult(result.session, result.values, result.error_sd, report)
+
+
+def _total_variation(inputs: Inputs, plan: Plan, job: Job) -> StagedResult:
+    """Return what the method ``tv`` gives."""
+    session = open_session(inputs, plan, job)
+    steps = int(TV_PRESETS[preset_name(session.scan.views)]["iterations"])
+    answer = run_tv(session, Runner(session, job, tv_stages(steps)))
+    report = {"learned": SHORT_ARC, **answer.report}
+    _tell_of_fall_back(report, job)
+    return StagedResult(session, answer.solution.values, None, report)
+
+
+def _tell_of_fall_back(report: dict[str, Any], job: Job) -> None:
     if str(report.get("learned", "")).startswith("not used"):
         text = (
             f"The learned correction was {report['learned']}. The result is that of total "
             "variation."
         )
         job.warn("fell-back-to-tv", text)
-    return StagedResult(result.session, result.values, result.error_sd, report)
 
 
 def _open(job: Job, planned: PlannedStage) -> Any:

@@ -1,9 +1,10 @@
 """How closely total variation should follow the measurements: as views set aside say.
 
 Layer: recon. The noise level alone does not tell. Without noise a closer fit brings out what little
-contrast there is; with noise, or where the object does not fit the model (motion, parts outside the
-field of view), it draws streaks. Some views are set aside, the others reconstructed at several
-allowed misfits, and the one that foretells the views set aside best is taken.
+contrast there is; with noise, or where no object explains the measurements (scatter, motion, a
+geometry that is not quite right), it draws streaks. Some views are set aside, the others
+reconstructed at several allowed misfits, and the one that foretells the views set aside best is
+taken. They are compared as images are: see :func:`~ctrestorelib.recon.views_aside.image_product`.
 """
 
 from __future__ import annotations
@@ -13,20 +14,25 @@ from dataclasses import dataclass
 
 from ctrestorelib.core.job import Job, Stage
 from ctrestorelib.recon.coarse_scan import coarse_shape, coarser
-from ctrestorelib.recon.session import open_session
+from ctrestorelib.recon.session import Session, open_session
 from ctrestorelib.recon.tv_pyramid import TvLevel, part_of, tv_pyramid
 from ctrestorelib.recon.tv_stage import NOISE_FACTOR
-from ctrestorelib.recon.views_aside import misfit_at, views_to_leave_out, without
+from ctrestorelib.recon.views_aside import image_product, readings_of, views_to_leave_out, without
 from ctrestorelib.restorer.plan import Plan
 from ctrestorelib.restorer.protocol import Inputs
 
-TARGETS = (1.0, NOISE_FACTOR, 0.55, 0.35, 0.2)
-"""Allowed weighted squared residuals per reading that are tried."""
+TARGETS = (16.0, 8.0, 4.0, 2.0, 1.0, NOISE_FACTOR, 0.55, 0.35, 0.2)
+"""Allowed weighted squared residuals per reading that are tried, as far as they help."""
 BEGIN = TARGETS.index(NOISE_FACTOR)
+FEW_VIEWS = 16
+"""With as many views or more, what the model gets wrong of every view (partial volume, scatter)
+weighs more than streaks, and views set aside share it: they prefer too close a fit."""
+LEAST_TARGET = 0.55
+"""No closer fit is tried then, if the dose is known. An unknown one is guessed too low."""
 GRID = 64
 """Most voxels across of the grid on which they are tried."""
 LEAST_GAIN = 0.005
-"""Relative fall of the misfit at the views set aside that counts."""
+"""Relative fall of the squared error at the views set aside that counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +44,7 @@ class TvChoice:
     target
         Allowed weighted squared residual per reading.
     tried
-        Chi-squared per reading at the views set aside, by target.
+        Squared error at the views set aside as a share of what they measured, by target.
     without
         The solution at that target without the views set aside; None if there were none.
     """
@@ -50,7 +56,7 @@ class TvChoice:
     def to_json(self) -> dict[str, float]:
         """Return what was tried as plain values."""
         return {
-            f"{t:g}": round(found, 4) for t, found in self.tried.items() if math.isfinite(found)
+            f"{t:g}": round(found, 6) for t, found in self.tried.items() if math.isfinite(found)
         }
 
 
@@ -75,10 +81,12 @@ def choose_target(inputs: Inputs, plan: Plan, stage: Stage, most: int = GRID) ->
     shape = coarse_shape(grid.shape, most)
     silent = Job()  # what there is to say of fewer views is no news of this scan
     full, rest = open_session(coarser(inputs, shape), plan, silent), without(inputs, views)
+    nothing = readings_of(full, views, full.operator.zeros_domain())
+    measured = max(image_product(nothing, nothing), 1e-30)
     levels: dict[int, TvLevel] = {}
     tried: dict[float, float] = {}
 
-    def misfit(index: int, near: int = BEGIN) -> float:
+    def missed(index: int, near: int = BEGIN) -> float:
         if index not in levels:
             part = part_of(stage, len(tried) / len(TARGETS), 1 / len(TARGETS))
             # A neighbour's solution is nearly the one that is sought.
@@ -87,17 +95,28 @@ def choose_target(inputs: Inputs, plan: Plan, stage: Stage, most: int = GRID) ->
             tried[TARGETS[index]] = (
                 math.inf
                 if index > near and _own_misfit(levels[index]) > _own_misfit(levels[near])
-                else misfit_at(full, views, levels[index].values)
+                else _missed(full, views, levels[index]) / measured
             )
         return tried[TARGETS[index]]
 
-    best = BEGIN
-    for step in (1, -1):
-        while 0 <= best + step < len(TARGETS) and _falls(misfit(best), misfit(best + step, best)):
+    best, last = BEGIN, _last_target(inputs)
+    for step in (-1, 1):
+        while 0 <= best + step <= last and _falls(missed(best), missed(best + step, best)):
             best += step
         if best != BEGIN:
             break
     return TvChoice(TARGETS[best], tried, levels[best])
+
+
+def _last_target(inputs: Inputs) -> int:
+    scan, _ = inputs.require_scan()
+    limited = scan.views >= FEW_VIEWS and scan.i0 is not None
+    return TARGETS.index(LEAST_TARGET) if limited else len(TARGETS) - 1
+
+
+def _missed(full: Session, views: tuple[int, ...], level: TvLevel) -> float:
+    left = readings_of(full, views, level.values)
+    return image_product(left, left)
 
 
 def _own_misfit(level: TvLevel) -> float:

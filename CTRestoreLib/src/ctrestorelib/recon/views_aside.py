@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ctrestorelib.recon.arc import scan_arc
 from ctrestorelib.recon.arrays import Array
 from ctrestorelib.recon.session import Session
 from ctrestorelib.restorer.protocol import Inputs
+
+Floats = NDArray[np.float32]
 
 FEWEST_VIEWS = 5
 """With fewer views nothing can be spared."""
@@ -35,8 +38,10 @@ def without(inputs: Inputs, views: tuple[int, ...]) -> Inputs:
     return replace(inputs, projections=scan[rest])
 
 
-def misfit_at(full: Session, views: tuple[int, ...], values: Array) -> float:
-    """Return chi-squared per reading of some views of the session of all.
+def readings_of(full: Session, views: tuple[int, ...], values: Array) -> Floats:
+    """Return the line integrals of a volume in some views, less what was measured.
+
+    Zero where nothing was measured.
 
     Parameters
     ----------
@@ -45,10 +50,27 @@ def misfit_at(full: Session, views: tuple[int, ...], values: Array) -> float:
     views
         Numbers of the views.
     values
-        A volume in 1/mm, as a rule made without them.
+        A volume in 1/mm.
+
+    Returns
+    -------
+    NDArray
+        ``[view, row, column]``, float32.
     """
-    operator = full.operator.subset(list(views))
-    data, weights = full.problem.data[list(views)], full.problem.weights[list(views)]
-    residual = data - operator(values)
-    readings = max(1, int((weights > 0).sum()))
-    return float((weights * residual * residual).sum()) / readings
+    chosen = list(views)
+    operator, problem = full.operator.subset(chosen), full.problem
+    missed = (operator(values) - problem.data[chosen]) * (problem.weights[chosen] > 0)
+    return full.operator.to_numpy(missed)
+
+
+def image_product(a: Floats, b: Floats) -> float:
+    """Return what two sets of line integrals ``[view, row, column]`` share as images.
+
+    A ramp filter along the columns turns the scalar product of line integrals into that of the
+    slices they come from (projection-slice theorem: in polar coordinates of frequency the area is
+    ``|k| dk dtheta``). Without it slow errors of the whole body count for more than streaks, which
+    a line integral averages out.
+    """
+    length = 2 * a.shape[-1]
+    spectrum = np.fft.rfft(a, length) * np.conj(np.fft.rfft(b, length))
+    return float((spectrum.real * np.fft.rfftfreq(length)).sum())

@@ -48,10 +48,15 @@ from ctrestorelib.training.stored_items import run_tasks, save_array, save_recor
 Report = Callable[[str], None]
 Floats = NDArray[np.float32]
 
-RECIPE = 3
+RECIPE = 4
 """Raised whenever the same task would give another item."""
-CLEAN_TARGETS, NOISY_TARGETS = (0.55, 0.35, 0.2), (1.0, NOISE_FACTOR, 0.55)
-"""Misfits that total variation is allowed where projections have no noise, and where they have."""
+CLEAN_TARGETS, FEW_TARGETS, MANY_TARGETS = (
+    (0.55, 0.35, 0.2),
+    (1.0, NOISE_FACTOR, 0.55, 0.35, 0.2),
+    (1.0, NOISE_FACTOR, 0.55),
+)
+"""Misfits that total variation is allowed: without noise; with noise, few and many views."""
+MANY_VIEWS = 16
 REFINED = 2
 """The refining stage's coarse grid has a voxel for so many of the truth's along each edge."""
 
@@ -208,7 +213,10 @@ def _target(inputs: Inputs) -> float:
     between neighbours, so that the network meets them all.
     """
     scan, _ = inputs.require_scan()
-    return (CLEAN_TARGETS if scan.i0 is None else NOISY_TARGETS)[scan.views % 3]
+    targets = FEW_TARGETS if scan.views < MANY_VIEWS else MANY_TARGETS
+    if scan.i0 is None:
+        targets = CLEAN_TARGETS
+    return targets[scan.views % len(targets)]
 
 
 def _plan() -> Plan:
