@@ -6,7 +6,7 @@ run as a person gets them who sets nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from common.choice import digest, registered_parts
@@ -72,7 +72,7 @@ def fingerprint(chosen: Method, schooling: Schooling, store: Path) -> str:
     """Return what a kept result depends on besides the case."""
     parts = [str(VERSION), str(schooling.cells), chosen.name]
     if chosen.registered in all_methods():
-        parts += registered_parts(chosen.registered, {})
+        parts += registered_parts(chosen.registered, _settings(chosen.registered))
     if chosen.name == PEER:
         parts.append(unet.identity(schooling, store))
     return digest(parts)
@@ -91,7 +91,16 @@ def outcome(chosen: Method, case: Case, schooling: Schooling, store: Path) -> Ou
             values = unet.cleaned(case.scan, case.reference.geometry, weights)
         made = case.reference.with_values(values)
         return Outcome(made, None, effort.seconds, effort.peak_mb, {})
-    return _registered(chosen.registered, case, {})
+    return _registered(chosen.registered, case, _settings(chosen.registered))
+
+
+def _settings(method_id: str) -> dict[str, float]:
+    """Return what is asked of a method beyond its defaults: its expected errors, if it tells any.
+
+    They change no voxel of the volume.
+    """
+    names = {f.name for f in fields(method(method_id).Params)}
+    return {"uncertainty": True} if "uncertainty" in names else {}
 
 
 def _registered(method_id: str, case: Case, params: dict[str, float]) -> Outcome:

@@ -183,7 +183,8 @@ def reconstruct(
     scan
         Line integrals, any number of views.
     grid
-        Voxels to fill; those outside the cube of the network are air.
+        Voxels to fill; those outside the cube of the network are air, as all are where no view
+        shows anything.
     model
         From :func:`load_deepsparse`.
     job
@@ -212,8 +213,9 @@ def reconstruct(
     with job.stage("Look at the views", LOOK_SHARE) as stage:
         seen_at = resampled(scan, square, stage.track(range(scan.views), scan.views))
         seen_at /= np.float32(mu_water_per_mm * edge)
+    is_air = not (seen_at > 0.0).any()  # the network would draw a mean body all the same
     with job.stage("Fill the volume", 1.0 - LOOK_SHARE) as stage:
-        for n, views in enumerate(passes):
+        for n, views in enumerate([] if is_air else passes):
             work = _Pass(model, frame, seen_at[views], frame.matrices(square[views]))
             _fill(total, grid, work, stage, (n, len(passes)))
     outside = _outside_share(grid, frame)
