@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ctrestorelib.core.errors import UsageError
 from ctrestorelib.core.job import Job, Stage
 from ctrestorelib.geometry.projections import ProjectionSet
 from ctrestorelib.geometry.scan import Beam, ConeBeamGeometry
 from ctrestorelib.physics.operators import XrayOperator
 from ctrestorelib.quality.result import Measure, Verdict
 from ctrestorelib.recon.arc import scan_arc
+from ctrestorelib.recon.calibration_limits import require_enough_views
 from ctrestorelib.recon.coarse_scan import coarse_shape, coarser
 from ctrestorelib.recon.consistency import consistent, typical_diagonal
 from ctrestorelib.recon.geometry_correction import GeometryCorrection
@@ -47,7 +47,6 @@ LEVELS = ((24, 4), (40, 2))
 """Voxels along the longest axis, and Gauss-Newton steps, from coarse to fine."""
 
 FIT_VIEWS, GUARD_VIEWS = 20, 8
-FEWEST = 6
 QUICK_STEPS, QUICK_SHARE = 8, 0.02
 """Conjugate-gradient steps of the quick reconstruction, and its damping."""
 
@@ -56,9 +55,6 @@ MOST_PIXELS = 6.0
 
 MOST = {"tilt_deg": 5.0, "arc_scale": 0.05, "sdd_scale": 0.03}
 """and none of these may be larger: scanners are not that far out of calibration."""
-
-LEAST_ARC_DEG = 120.0
-"""Over a shorter arc a shifted detector looks like a shifted object, and nothing can be told."""
 
 LEAST_MISFIT = 0.1
 """Views kept aside that are predicted this well confirm the geometry, whatever would fit better.
@@ -154,16 +150,7 @@ def self_calibrated(
         When the job was cancelled.
     """
     scan, _ = inputs.require_scan()
-    if scan.views < FEWEST:
-        message = f"Self-calibration needs at least {FEWEST} views; this scan has {scan.views}."
-        raise UsageError(message)
-    arc_deg = float(np.rad2deg(scan_arc(scan.geometry, half_turn=False).arc_rad))
-    if arc_deg < LEAST_ARC_DEG:
-        message = (
-            f"Self-calibration needs views over at least {LEAST_ARC_DEG:.0f} degrees; "
-            f"these cover {arc_deg:.0f}."
-        )
-        raise UsageError(message)
+    require_enough_views(scan.geometry)
     fit_views, guard_views = split_views(scan)
     total = sum(steps * cells**4 for cells, steps in levels)
     found, done = GeometryCorrection(), 0.0

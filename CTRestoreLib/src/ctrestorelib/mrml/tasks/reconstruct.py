@@ -29,6 +29,7 @@ from ctrestorelib.mrml.tasks.task import (
     short_title,
 )
 from ctrestorelib.mrml.volumes import volume_from_node, world_geometry_of
+from ctrestorelib.recon.calibration_limits import require_enough_views
 from ctrestorelib.restorer.plan import Budget, InputShapes, Plan
 from ctrestorelib.restorer.protocol import Inputs, Restorer
 from ctrestorelib.restorer.spec import Kind, Role
@@ -186,6 +187,8 @@ class ReconstructTask:
         if scan.views < needs.min_views:
             message = f"{restorer.spec.title} needs at least {needs.min_views} views."
             raise InputError(message, hint=f"This scan has {scan.views}.")
+        if self.store.get("reconstruct_calibrate"):
+            require_enough_views(scan)
         shapes = InputShapes(scan=scan, grid=self.grid(scan), has_prior=prior is not None)
         params: Any = params_from(restorer.Params, params_of(self.store, restorer.spec.id))
         return restorer.plan(shapes, params, Budget.detect())
