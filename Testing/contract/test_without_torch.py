@@ -52,7 +52,9 @@ def request_of(restorer, inputs_for) -> JobRequest:
 
 @pytest.mark.parametrize("kind", ["denoiser", "reconstructor"])
 def test_every_method_runs_and_agrees(kind, inputs_for, tmp_path):
-    methods = {i: r for i, r in all_methods().items() if r.spec.kind.value == kind}
+    wanted = (r for r in all_methods().values() if r.spec.kind.value == kind)
+    # Those that name torch as a need are greyed where it is absent: test_bundled_packages.
+    methods = {r.spec.id: r for r in wanted if "torch" not in r.spec.needs.packages}
     for method, restorer in methods.items():
         (tmp_path / method).mkdir()
         write_request(tmp_path / method, request_of(restorer, inputs_for), BUDGET)
