@@ -9,6 +9,7 @@ that come later are added without repeating the others.
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     timed = speed.measured(store, able, options.speed_cells) if "speed" in parts else {}
     rows = _rows(store, names, able, schooling)
     found = [*bars.check(rows), *(bars.speed_bars(timed) if "speed" in parts else [])]
-    page = table.write_page(rows, found, absent, timed, options.cells)
+    page = table.write_page(rows, found, absent, timed, options.cells, command_of(options))
     if "gallery" in parts:
         draw(store, rows, schooling)
     _write_page(page, options)
@@ -179,6 +180,15 @@ def _rows(
         if kept:
             rows[name] = kept
     return rows
+
+
+def command_of(options: argparse.Namespace) -> str:
+    """Return the command that computes the same rows and columns again."""
+    words = [table.COMMAND, "--cells", str(options.cells)]
+    for name in ("only", "methods"):
+        if value := getattr(options, name):
+            words += [f"--{name}", shlex.quote(value)]
+    return " ".join(words)
 
 
 def _write_page(page: str, options: argparse.Namespace) -> None:

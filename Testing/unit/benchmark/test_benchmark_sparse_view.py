@@ -269,3 +269,10 @@ def test_measured_scans_are_thinned_evenly(data_file):
     nothing = Volume(np.full(grid.shape, -1000.0, np.float32), grid, Unit.HU)
     case = cases.Case("disc-ta-10-real", BY_NAME["disc-ta"], 10, "real", few, nothing)
     assert scores.unseen_percent(case, nothing) == pytest.approx(100.0, abs=1e-3)
+
+
+def test_the_page_names_the_command_that_repeats_it():
+    options = run._options(["--cells", "64", "--only", "knee-10", "--methods", "tv,tv tuned"])
+    command = run.command_of(options)
+    assert command.endswith("sparse_view --cells 64 --only knee-10 --methods 'tv,tv tuned'")
+    assert f"    {command}\n" in table.write_page({}, [], {}, {}, 64, command)
