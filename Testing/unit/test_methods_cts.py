@@ -20,7 +20,7 @@ from ctrestorelib.methods import cts, tv  # noqa: E402
 from ctrestorelib.networks.volume_unet import FILTERS, FIRST_LOG_SCALE, VolumeUNet  # noqa: E402
 from ctrestorelib.physics.operators import XrayOperator  # noqa: E402
 from ctrestorelib.recon import tv_choice, tv_pyramid, views_aside  # noqa: E402
-from ctrestorelib.recon.learned_prior import Level  # noqa: E402
+from ctrestorelib.recon.learned_prior import Level, towards_data  # noqa: E402
 from ctrestorelib.restorer.plan import Budget, InputShapes, Plan, PlannedStage  # noqa: E402
 from ctrestorelib.restorer.protocol import Inputs  # noqa: E402
 from ctrestorelib.training.export import save_weights  # noqa: E402
@@ -324,3 +324,12 @@ def test_errors_of_views_are_weighed_as_errors_of_slices_are():
     assert max(found) < 1.25 * min(found)
     plain = [np.square(p).sum() / np.square(e).sum() for p, e in zip(lines, errors, strict=True)]
     assert max(plain) > 4 * min(plain)
+
+
+def test_a_correction_is_pulled_back_to_the_fit_that_was_chosen():
+    level, values = base_level(inputs_of(111, views=6), target=0.35)
+    assert level.wanted == pytest.approx(level.misfit(values))
+    assert level.wanted < 0.9
+    pulled = towards_data(level, 1.01 * values)
+    assert level.misfit(1.01 * values) > 2 * level.wanted
+    assert level.misfit(pulled) <= level.wanted

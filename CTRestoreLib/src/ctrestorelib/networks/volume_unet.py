@@ -25,6 +25,8 @@ LEAST_EDGE = 8
 """Smaller volumes are filled up: the means that are looked at need this many voxels."""
 FINE_GAIN, MIDDLE_GAIN, STREAK_GAIN = 8.0, 4.0, 3.0
 """How much details of the estimate and streaks are enlarged."""
+LEAK = 0.1
+"""Slope below zero. With none most features died within the first hundred steps."""
 FIRST_LOG_SCALE = -3.0
 """What an untrained network says of its error: a twentieth of the estimate's unit."""
 
@@ -143,8 +145,8 @@ class _Pair(nn.Module):
 
     def forward(self, x: torch.Tensor, steering: torch.Tensor) -> torch.Tensor:
         scale, shift = self.steer(steering)[:, :, None, None, None].chunk(2, 1)
-        x = functional.relu(self.first(x) * (1.0 + scale) + shift)
-        return functional.relu(self.second(x))
+        x = functional.leaky_relu(self.first(x) * (1.0 + scale) + shift, LEAK)
+        return functional.leaky_relu(self.second(x), LEAK)
 
 
 def _pictures(volumes: torch.Tensor) -> torch.Tensor:

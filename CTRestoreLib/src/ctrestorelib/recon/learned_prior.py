@@ -39,7 +39,8 @@ ROUNDS = 2
 SWEEPS = 12
 """Most sweeps of OS-SART after them, which bear that nothing may fall below zero."""
 NOISE_LEVEL = 1.0
-"""Chi-squared per reading down to which a proposal is pulled; below, noise would be fitted."""
+"""Chi-squared per reading down to which a proposal is pulled, unless the first estimate fits
+better: how closely that follows the measurements was chosen for the scan."""
 TILE, HALO = 128, 16
 """Edge of the blocks that a network corrects at once, and how far it looks beyond each."""
 
@@ -80,6 +81,11 @@ class Level:
         """Typical diagonal element of ``A^T W A``."""
         return typical_diagonal(self.session.problem)
 
+    @cached_property
+    def wanted(self) -> float:
+        """Chi-squared per reading down to which proposals are pulled."""
+        return min(NOISE_LEVEL, self.misfit(self.first))
+
     def channels(self, estimate: Array) -> Floats:
         """Return what a network sees of an estimate in 1/mm."""
         return network_channels(self.session, self.fixed, estimate)
@@ -113,14 +119,14 @@ def towards_data(level: Level, proposal: Array, stage: Stage | None = None) -> A
     Rounds of conjugate gradients hold on to the proposal less and less firmly. They do not know
     that attenuation is never negative; cutting off what is below zero spoils the fit, and sweeps of
     OS-SART mend it. Where much is air they may not, so that sweeps alone are tried too. All ends as
-    soon as the noise is reached. What explains the measurements best is returned: no worse than the
-    proposal.
+    soon as the noise is reached, or the fit of the level's first estimate. What explains the
+    measurements best is returned: no worse than the proposal.
     """
     best = _Fitted(level.misfit(proposal), proposal)
-    if best.misfit > NOISE_LEVEL:
+    if best.misfit > level.wanted:
         swept = _swept(level, _pulled(level, proposal, stage), stage)
         best = min(best, swept, key=lambda fitted: fitted.misfit)
-    if best.misfit > NOISE_LEVEL:
+    if best.misfit > level.wanted:
         swept = _swept(level, _Fitted(math.inf, proposal), stage)
         best = min(best, swept, key=lambda fitted: fitted.misfit)
     if stage is not None:
@@ -139,7 +145,7 @@ def _pulled(level: Level, proposal: Array, stage: Stage | None) -> _Fitted:
     """Return what conjugate gradients make of a proposal that does not reach the noise."""
     x, misfit, strength = proposal, math.inf, FIRM_SHARE * level.diagonal
     for number in range(ROUNDS):
-        if misfit <= NOISE_LEVEL:
+        if misfit <= level.wanted:
             break
         x = consistent(level.session.problem, x, strength=strength, steps=STEPS)
         misfit = level.misfit(x)
@@ -156,7 +162,7 @@ def _swept(level: Level, begun: _Fitted, stage: Stage | None) -> _Fitted:
     state = solver.init(session.starting_at(begun.values).problem)
     x = begun
     for sweep in range(SWEEPS):
-        if x.misfit <= NOISE_LEVEL:
+        if x.misfit <= level.wanted:
             break
         state = solver.step(state)
         x = _Fitted(level.misfit(state.values), state.values)

@@ -72,7 +72,7 @@ class SparseViewSettings:
     patches: PatchSettings = field(default_factory=PatchSettings)
     loop: TrainingSettings = field(
         default_factory=lambda: TrainingSettings(
-            steps=8000, learning_rate=1e-3, warmup_steps=200, precision="bfloat16"
+            steps=8000, learning_rate=6e-4, warmup_steps=200, precision="bfloat16"
         )
     )
 
