@@ -51,6 +51,9 @@ METHODS = (
     Method(SART, CLASSICAL, "os-sart", "algebraic reconstruction"),
     Method(TV, CLASSICAL, "tv", "total variation, smoothing found from the noise"),
     Method(TUNED, ORACLE, "tv", "total variation, weight chosen with the reference"),
+    Method(
+        "tv-views", CLASSICAL, "tv-views", "total variation, smoothing chosen by views set aside"
+    ),
     Method("naf", FITTED, "naf", "field fitted to the scan, no training data"),
     Method(PEER, LEARNED, "", "2-D U-Net on FDK slices (as FBPConvNet), trained here"),
     Method(DEEPSPARSE, LEARNED, "deepsparse", "DeepSparse, trained by us"),

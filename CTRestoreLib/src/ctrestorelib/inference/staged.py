@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from ctrestorelib.core.job import Job, Stage
 from ctrestorelib.inference.left_out import Verdict, judge, object_mask
-from ctrestorelib.recon.arc import scan_arc
 from ctrestorelib.recon.arrays import Array
+from ctrestorelib.recon.chosen_tv import plain_tv, spans_too_little
 from ctrestorelib.recon.coarse_scan import resized
-from ctrestorelib.recon.iterative import Runner
 from ctrestorelib.recon.learned_prior import (
     Corrected,
     Corrector,
@@ -30,12 +29,11 @@ from ctrestorelib.recon.learned_prior import (
     on_grid,
     towards_data,
 )
-from ctrestorelib.recon.presets import preset_name
-from ctrestorelib.recon.session import Session, open_session, watcher
+from ctrestorelib.recon.session import Session, watcher
 from ctrestorelib.recon.solver import Step
 from ctrestorelib.recon.tv_choice import TvChoice, choose_target
 from ctrestorelib.recon.tv_pyramid import TvLevel, part_of, tv_pyramid
-from ctrestorelib.recon.tv_stage import NOISE_FACTOR, TV_PRESETS, run_tv, tv_stages
+from ctrestorelib.recon.tv_stage import NOISE_FACTOR
 from ctrestorelib.recon.views_aside import views_to_leave_out, without
 from ctrestorelib.restorer.plan import Plan, PlannedStage
 from ctrestorelib.restorer.protocol import Inputs
@@ -50,8 +48,6 @@ LEAST_SHARE, FULL_SHARE = 0.05, 0.3
 """A correction of which views set aside confirm less than the first is dropped, one of which they
 confirm the second is kept whole. Views between others see little of what a correction adds where
 no view looks, so that good ones are confirmed in part only."""
-SHORTEST_ARC_RAD = np.deg2rad(100.0)
-"""Over a shorter arc views set aside tell nothing of the directions that no view looks along."""
 WORST_MISFIT = 1.2
 """A result must explain the measurements to this chi-squared, or as well as TV does."""
 LARGEST_ERROR = 0.3
@@ -146,7 +142,7 @@ class StagedReconstruction:
             Titles and shares: first estimate, correction, check, full grid, back to the data.
         """
         scan, grid = inputs.require_scan()
-        if scan_arc(scan.geometry).arc_rad < SHORTEST_ARC_RAD:
+        if spans_too_little(scan.geometry):
             return _total_variation(inputs, plan, job)
         titles = iter(stages)
         shape = coarse_grid_shape(grid.shape, self.settings.coarse)
@@ -306,9 +302,7 @@ def _accepted(
 
 def _total_variation(inputs: Inputs, plan: Plan, job: Job) -> StagedResult:
     """Return what the method ``tv`` gives."""
-    session = open_session(inputs, plan, job)
-    steps = int(TV_PRESETS[preset_name(session.scan.views)]["iterations"])
-    answer = run_tv(session, Runner(session, job, tv_stages(steps)))
+    session, answer = plain_tv(inputs, plan, job)
     report = {"learned": SHORT_ARC, **answer.report}
     _tell_of_fall_back(report, job)
     return StagedResult(session, answer.solution.values, None, report)

@@ -12,14 +12,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ctrestorelib.core.job import Job, Stage
 from ctrestorelib.recon.coarse_scan import coarse_shape, coarser
-from ctrestorelib.recon.session import Session, open_session
+from ctrestorelib.recon.session import open_session
 from ctrestorelib.recon.tv_pyramid import TvLevel, part_of, tv_pyramid
 from ctrestorelib.recon.tv_stage import NOISE_FACTOR
-from ctrestorelib.recon.views_aside import image_product, readings_of, views_to_leave_out, without
+from ctrestorelib.recon.views_aside import readings_of, row_products, views_to_leave_out, without
 from ctrestorelib.restorer.plan import Plan
 from ctrestorelib.restorer.protocol import Inputs
+
+Rows = NDArray[np.float64]
+"""What was missed in each row of the views set aside."""
 
 TARGETS = (16.0, 8.0, 4.0, 2.0, 1.0, NOISE_FACTOR, 0.55, 0.35, 0.2)
 """Allowed weighted squared residuals per reading that are tried, as far as they help."""
@@ -31,8 +37,13 @@ LEAST_TARGET = 0.55
 """No closer fit is tried then, if the dose is known. An unknown one is guessed too low."""
 GRID = 64
 """Most voxels across of the grid on which they are tried."""
-LEAST_GAIN = 0.005
-"""Relative fall of the squared error at the views set aside that counts."""
+LEAST_GAIN, PLAIN_GAIN = 0.005, 0.02
+"""Relative falls of the squared error at the views set aside: the least that may count, and what
+counts where the detector has too few rows to tell chance from gain."""
+LEAST_ROWS, LEAST_T = 8, 2.0
+"""Rows of views set aside that tell it, and standard errors that the mean gain of a row must reach.
+Noise of the views set aside is the same for every target, but what it says of their differences
+is not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,22 +93,20 @@ def choose_target(inputs: Inputs, plan: Plan, stage: Stage, most: int = GRID) ->
     silent = Job()  # what there is to say of fewer views is no news of this scan
     full, rest = open_session(coarser(inputs, shape), plan, silent), without(inputs, views)
     nothing = readings_of(full, views, full.operator.zeros_domain())
-    measured = max(image_product(nothing, nothing), 1e-30)
+    measured = max(float(row_products(nothing, nothing).sum()), 1e-30)
     levels: dict[int, TvLevel] = {}
-    tried: dict[float, float] = {}
+    rows: dict[int, Rows] = {}
 
-    def missed(index: int, near: int = BEGIN) -> float:
+    def missed(index: int, near: int = BEGIN) -> Rows:
         if index not in levels:
-            part = part_of(stage, len(tried) / len(TARGETS), 1 / len(TARGETS))
+            part = part_of(stage, len(rows) / len(TARGETS), 1 / len(TARGETS))
             # A neighbour's solution is nearly the one that is sought.
             levels[index] = tv_pyramid(rest, plan, silent, part, shape=shape,
                                        target=TARGETS[index], start=levels.get(near))  # fmt: skip
-            tried[TARGETS[index]] = (
-                math.inf
-                if index > near and _own_misfit(levels[index]) > _own_misfit(levels[near])
-                else _missed(full, views, levels[index]) / measured
-            )
-        return tried[TARGETS[index]]
+            swings = index > near and _own_misfit(levels[index]) > _own_misfit(levels[near])
+            left = readings_of(full, views, levels[index].values)
+            rows[index] = np.full(1, np.inf) if swings else row_products(left, left) / measured
+        return rows[index]
 
     best, last = BEGIN, _last_target(inputs)
     for step in (-1, 1):
@@ -105,6 +114,7 @@ def choose_target(inputs: Inputs, plan: Plan, stage: Stage, most: int = GRID) ->
             best += step
         if best != BEGIN:
             break
+    tried = {TARGETS[index]: float(found.sum()) for index, found in rows.items()}
     return TvChoice(TARGETS[best], tried, levels[best])
 
 
@@ -112,11 +122,6 @@ def _last_target(inputs: Inputs) -> int:
     scan, _ = inputs.require_scan()
     limited = scan.views >= FEW_VIEWS and scan.i0 is not None
     return TARGETS.index(LEAST_TARGET) if limited else len(TARGETS) - 1
-
-
-def _missed(full: Session, views: tuple[int, ...], level: TvLevel) -> float:
-    left = readings_of(full, views, level.values)
-    return image_product(left, left)
 
 
 def _own_misfit(level: TvLevel) -> float:
@@ -127,5 +132,13 @@ def _own_misfit(level: TvLevel) -> float:
     return level.session.problem.misfit_of(level.values)
 
 
-def _falls(before: float, after: float) -> bool:
-    return after < (1.0 - LEAST_GAIN) * before
+def _falls(before: Rows, after: Rows) -> bool:
+    """Return whether the error of the rows falls, and by more than chance."""
+    if not np.isfinite(after).all():
+        return False
+    gains = before - after
+    share = gains.sum() / before.sum()
+    if len(gains) < LEAST_ROWS:
+        return bool(share > PLAIN_GAIN)
+    error = gains.std(ddof=1) / math.sqrt(len(gains))
+    return bool(share > LEAST_GAIN and gains.mean() > LEAST_T * error)

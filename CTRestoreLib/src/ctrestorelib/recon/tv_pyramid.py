@@ -116,6 +116,11 @@ def part_of(stage: Stage, start: float, share: float) -> Stage:
     return Stage(stage.job, stage.title, stage.start + start * stage.share, share * stage.share)
 
 
+def level_steps(shape: tuple[int, int, int]) -> list[tuple[tuple[int, int, int], int]]:
+    """Return the grids from coarse to fine with the most steps on each."""
+    return _work(level_shapes(shape), COARSE_STEPS)
+
+
 def _work(
     shapes: list[tuple[int, int, int]], single: int
 ) -> list[tuple[tuple[int, int, int], int]]:

@@ -71,6 +71,11 @@ def image_product(a: Floats, b: Floats) -> float:
     ``|k| dk dtheta``). Without it slow errors of the whole body count for more than streaks, which
     a line integral averages out.
     """
+    return float(row_products(a, b).sum())
+
+
+def row_products(a: Floats, b: Floats) -> NDArray[np.float64]:
+    """Return the parts of :func:`image_product`: one for each row of each view, in one axis."""
     length = 2 * a.shape[-1]
     spectrum = np.fft.rfft(a, length) * np.conj(np.fft.rfft(b, length))
-    return float((spectrum.real * np.fft.rfftfreq(length)).sum())
+    return np.asarray((spectrum.real * np.fft.rfftfreq(length)).sum(-1).ravel(), dtype=np.float64)

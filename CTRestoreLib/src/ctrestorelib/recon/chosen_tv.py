@@ -1,0 +1,69 @@
+"""Total variation as close to the measurements as views set aside ask for (layer: recon)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ctrestorelib.core.job import Job
+from ctrestorelib.geometry.scan import ConeBeamGeometry
+from ctrestorelib.recon.arc import scan_arc
+from ctrestorelib.recon.iterative import Answer, Runner
+from ctrestorelib.recon.presets import preset_name
+from ctrestorelib.recon.session import Session, open_session, watcher
+from ctrestorelib.recon.tv_choice import GRID, TARGETS, choose_target
+from ctrestorelib.recon.tv_pyramid import level_steps, tv_pyramid
+from ctrestorelib.recon.tv_stage import TV_PRESETS, run_tv, tv_stages
+from ctrestorelib.restorer.plan import Plan
+from ctrestorelib.restorer.protocol import Inputs
+
+SHORTEST_ARC_RAD = np.deg2rad(100.0)
+"""Over a shorter arc views set aside tell nothing of the directions that no view looks along."""
+TITLES = "Choose the smoothing", "Remove streaks within the noise"
+
+
+def spans_too_little(geometry: ConeBeamGeometry) -> bool:
+    """Return whether the views span too short an arc for some of them to judge the others."""
+    return scan_arc(geometry).arc_rad < SHORTEST_ARC_RAD
+
+
+def plain_tv(inputs: Inputs, plan: Plan, job: Job) -> tuple[Session, Answer]:
+    """Return what the method ``tv`` gives, in stages of its own."""
+    session = open_session(inputs, plan, job)
+    steps = int(TV_PRESETS[preset_name(session.scan.views)]["iterations"])
+    return session, run_tv(session, Runner(session, job, tv_stages(steps)))
+
+
+def chosen_stages(shape: tuple[int, int, int]) -> tuple[tuple[str, int], ...]:
+    """Return titles of the two stages and their work, in steps on the grid of ``shape``."""
+    voxels = float(np.prod(shape))
+    tried = min(1.0, (GRID / max(shape)) ** 3) * voxels
+    last = sum(float(np.prod(size)) * steps for size, steps in level_steps(shape))
+    most = len(TARGETS) / 2 * level_steps((GRID,) * 3)[-1][1]
+    return (TITLES[0], max(1, round(most * tried / voxels))), (TITLES[1], round(last / voxels))
+
+
+def chosen_tv(inputs: Inputs, plan: Plan, job: Job) -> tuple[Session, Answer]:
+    """Return the session and total variation at the misfit that views set aside choose.
+
+    Over a short arc it is that of the method ``tv``. The report tells what was tried.
+
+    Parameters
+    ----------
+    inputs, plan, job
+        As for :func:`~ctrestorelib.recon.session.open_session`; the plan's stages are those of
+        :func:`chosen_stages`.
+    """
+    scan, _ = inputs.require_scan()
+    if spans_too_little(scan.geometry):
+        session, answer = plain_tv(inputs, plan, job)
+        return session, Answer(answer.solution, {**answer.report, "tv_misfits_tried": {}})
+    first, last = plan.stages
+    with job.stage(first.title, first.share) as stage:
+        choice = choose_target(inputs, plan, stage)
+    with job.stage(last.title, last.share) as stage:
+        found = tv_pyramid(
+            inputs, plan, job, stage, target=choice.target,
+            watch=lambda session: watcher(session, job, stage),
+        )  # fmt: skip
+    report = {"tv_misfit_allowed": choice.target, "tv_misfits_tried": choice.to_json()}
+    return found.session, Answer(found.solution, report)
