@@ -77,6 +77,12 @@ def test_too_few_views_to_spare_one_take_the_usual_smoothing():
     assert Volume(body(), GRID, Unit.PER_MM).shape == found.volume.shape
 
 
+def test_no_closer_fit_is_tried_than_is_asked_for():
+    found = reconstruct(tv_views.RESTORER, scanned(i0=1e7), least_misfit=0.55)
+    assert found.report["tv_misfit_allowed"] == 0.55
+    assert "0.35" not in found.report["tv_misfits_tried"]
+
+
 def test_the_share_of_the_choice_shrinks_as_the_grid_grows():
     shares = []
     for cells in (64, 128, 256):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from ctrestorelib.core.job import Job
+from ctrestorelib.core.params import Param
 from ctrestorelib.recon.arrays import array_threads
 from ctrestorelib.recon.chosen_tv import chosen_stages, chosen_tv
 from ctrestorelib.recon.footprint import Footprint, plan_iterations
 from ctrestorelib.recon.iterative import SMALL_VOXELS
+from ctrestorelib.recon.tv_choice import TARGETS
+from ctrestorelib.recon.tv_stage import NOISE_FACTOR
 from ctrestorelib.restorer.plan import Budget, InputShapes, Plan
 from ctrestorelib.restorer.protocol import Estimate, Inputs
 from ctrestorelib.restorer.spec import Kind, Needs, Reference, RestorerSpec, Role
@@ -19,7 +22,18 @@ _FOOTPRINT = Footprint(volumes=29.0, projections=16.0, volume_passes=40.0)
 
 @dataclass(frozen=True, kw_only=True)
 class TvViewsParams:
-    """It has no settings: the scan decides."""
+    """How far the scan itself may decide."""
+
+    least_misfit: Annotated[
+        float,
+        Param(
+            "Closest fit tried",
+            "Squared residual, in units of the noise, below which no fit is tried. Raise it where "
+            "motion or scatter is likely: all views share those, and cannot warn of them.",
+            bounds=(TARGETS[-1], NOISE_FACTOR),
+            advanced=True,
+        ),
+    ] = TARGETS[-1]
 
 
 class TvViews:
@@ -55,12 +69,12 @@ class TvViews:
         _, grid = shapes.require_scan()
         return plan_iterations(shapes, budget, _FOOTPRINT, chosen_stages(grid.shape))
 
-    def restore(self, inputs: Inputs, params: TvViewsParams, plan: Plan, job: Job) -> Estimate:  # noqa: ARG002
+    def restore(self, inputs: Inputs, params: TvViewsParams, plan: Plan, job: Job) -> Estimate:
         """Reconstruct; see the restorer protocol."""
         job.check()
         _, grid = inputs.require_scan()
         with array_threads(plan.threads if grid.voxels > SMALL_VOXELS else 1):
-            session, answer = chosen_tv(inputs, plan, job)
+            session, answer = chosen_tv(inputs, plan, job, params.least_misfit)
         return session.estimate(answer.solution, answer.report)
 
 

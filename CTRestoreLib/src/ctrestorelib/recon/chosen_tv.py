@@ -23,7 +23,7 @@ TITLES = "Choose the smoothing", "Remove streaks within the noise"
 
 def spans_too_little(geometry: ConeBeamGeometry) -> bool:
     """Return whether the views span too short an arc for some of them to judge the others."""
-    return scan_arc(geometry).arc_rad < SHORTEST_ARC_RAD
+    return bool(scan_arc(geometry).arc_rad < SHORTEST_ARC_RAD)
 
 
 def plain_tv(inputs: Inputs, plan: Plan, job: Job) -> tuple[Session, Answer]:
@@ -42,7 +42,9 @@ def chosen_stages(shape: tuple[int, int, int]) -> tuple[tuple[str, int], ...]:
     return (TITLES[0], max(1, round(most * tried / voxels))), (TITLES[1], round(last / voxels))
 
 
-def chosen_tv(inputs: Inputs, plan: Plan, job: Job) -> tuple[Session, Answer]:
+def chosen_tv(
+    inputs: Inputs, plan: Plan, job: Job, least: float = TARGETS[-1]
+) -> tuple[Session, Answer]:
     """Return the session and total variation at the misfit that views set aside choose.
 
     Over a short arc it is that of the method ``tv``. The report tells what was tried.
@@ -52,6 +54,8 @@ def chosen_tv(inputs: Inputs, plan: Plan, job: Job) -> tuple[Session, Answer]:
     inputs, plan, job
         As for :func:`~ctrestorelib.recon.session.open_session`; the plan's stages are those of
         :func:`chosen_stages`.
+    least
+        See :func:`~ctrestorelib.recon.tv_choice.choose_target`.
     """
     scan, _ = inputs.require_scan()
     if spans_too_little(scan.geometry):
@@ -59,7 +63,7 @@ def chosen_tv(inputs: Inputs, plan: Plan, job: Job) -> tuple[Session, Answer]:
         return session, Answer(answer.solution, {**answer.report, "tv_misfits_tried": {}})
     first, last = plan.stages
     with job.stage(first.title, first.share) as stage:
-        choice = choose_target(inputs, plan, stage)
+        choice = choose_target(inputs, plan, stage, least=least)
     with job.stage(last.title, last.share) as stage:
         found = tv_pyramid(
             inputs, plan, job, stage, target=choice.target,

@@ -71,7 +71,9 @@ class TvChoice:
         }
 
 
-def choose_target(inputs: Inputs, plan: Plan, stage: Stage, most: int = GRID) -> TvChoice:
+def choose_target(
+    inputs: Inputs, plan: Plan, stage: Stage, most: int = GRID, *, least: float = TARGETS[-1]
+) -> TvChoice:
     """Return the misfit that total variation should be allowed.
 
     With too few views to spare one it is :data:`~.tv_stage.NOISE_FACTOR`.
@@ -84,6 +86,8 @@ def choose_target(inputs: Inputs, plan: Plan, stage: Stage, most: int = GRID) ->
         Receives progress and is asked for cancel.
     most
         Most voxels across of the grid on which targets are tried.
+    least
+        The closest target that may be tried, at most :data:`~.tv_stage.NOISE_FACTOR`.
     """
     views = views_to_leave_out(inputs)
     if not views:
@@ -108,7 +112,7 @@ def choose_target(inputs: Inputs, plan: Plan, stage: Stage, most: int = GRID) ->
             rows[index] = np.full(1, np.inf) if swings else row_products(left, left) / measured
         return rows[index]
 
-    best, last = BEGIN, _last_target(inputs)
+    best, last = BEGIN, _last_target(inputs, least)
     for step in (-1, 1):
         while 0 <= best + step <= last and _falls(missed(best), missed(best + step, best)):
             best += step
@@ -118,10 +122,11 @@ def choose_target(inputs: Inputs, plan: Plan, stage: Stage, most: int = GRID) ->
     return TvChoice(TARGETS[best], tried, levels[best])
 
 
-def _last_target(inputs: Inputs) -> int:
+def _last_target(inputs: Inputs, least: float) -> int:
     scan, _ = inputs.require_scan()
-    limited = scan.views >= FEW_VIEWS and scan.i0 is not None
-    return TARGETS.index(LEAST_TARGET) if limited else len(TARGETS) - 1
+    if scan.views >= FEW_VIEWS and scan.i0 is not None:
+        least = max(least, LEAST_TARGET)
+    return max(BEGIN, sum(target >= least for target in TARGETS) - 1)
 
 
 def _own_misfit(level: TvLevel) -> float:
@@ -134,7 +139,7 @@ def _own_misfit(level: TvLevel) -> float:
 
 def _falls(before: Rows, after: Rows) -> bool:
     """Return whether the error of the rows falls, and by more than chance."""
-    if not np.isfinite(after).all():
+    if not np.isfinite(after).all() or not before.sum() > 0.0:
         return False
     gains = before - after
     share = gains.sum() / before.sum()
