@@ -19,6 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from common.bars import Bar
 from common.choice import is_wanted
 from common.scans import REPOSITORY
 from common.store import Store
@@ -26,7 +27,7 @@ from common.tables import write_text
 
 from sparse_view import bars, gallery, speed, table, unet
 from sparse_view.cases import case_names, load_case
-from sparse_view.methods import METHODS, PEER, Method, absence, fingerprint, outcome
+from sparse_view.methods import DEFAULT, METHODS, PEER, Method, absence, fingerprint, outcome
 from sparse_view.scores import scores
 from sparse_view.unet import Schooling
 
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "scores" in parts else 0  # fmt: skip
     timed = speed.measured(store, able, options.speed_cells) if "speed" in parts else {}
     rows = _rows(store, names, able, schooling)
-    found = [*bars.check(rows), *(bars.speed_bars(timed) if "speed" in parts else [])]
+    found = _bars(rows, timed if "speed" in parts else None, chosen)
     page = table.write_page(rows, found, absent, timed, options.cells, command_of(options))
     if "gallery" in parts:
         draw(store, rows, schooling)
@@ -180,6 +181,15 @@ def _rows(
         if kept:
             rows[name] = kept
     return rows
+
+
+def _bars(
+    rows: dict[str, dict[str, Any]], timed: dict[str, dict[str, Any]] | None, chosen: list[Method]
+) -> list[Bar]:
+    """Return what the default must show; nothing in a run that it was not chosen for."""
+    if not any(m.name == DEFAULT for m in chosen):
+        return []
+    return [*bars.check(rows), *([] if timed is None else bars.speed_bars(timed))]
 
 
 def command_of(options: argparse.Namespace) -> str:
