@@ -21,7 +21,7 @@ from sparse_view.methods import DEEPSPARSE, DEFAULT, Method
 from sparse_view.running import Effort
 
 CASE, VIEWS, THREADS = "chest-10-1e5", 10, 2
-TIMED = ("tv", "naf", DEEPSPARSE, DEFAULT)
+TIMED = ("tv", "tv-views", "naf", DEEPSPARSE, DEFAULT)
 """Methods whose speed is promised or asked for."""
 
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from ctrestorelib.core.job import Job
+from ctrestorelib.core.job import Job, Stage
 from ctrestorelib.geometry.scan import ConeBeamGeometry
 from ctrestorelib.recon.arc import scan_arc
 from ctrestorelib.recon.iterative import Answer, Runner
 from ctrestorelib.recon.presets import preset_name
 from ctrestorelib.recon.session import Session, open_session, watcher
 from ctrestorelib.recon.tv_choice import GRID, TARGETS, choose_target
-from ctrestorelib.recon.tv_pyramid import level_steps, tv_pyramid
+from ctrestorelib.recon.tv_pyramid import TvLevel, level_steps, part_of, tv_pyramid
 from ctrestorelib.recon.tv_stage import TV_PRESETS, run_tv, tv_stages
 from ctrestorelib.restorer.plan import Plan
 from ctrestorelib.restorer.protocol import Inputs
 
 SHORTEST_ARC_RAD = np.deg2rad(100.0)
 """Over a shorter arc views set aside tell nothing of the directions that no view looks along."""
+REACHED, EXPLAINED = 1.5, 2.0
+"""A target is reached if the misfit is at most so many times as large, or explains the measurements
+to this chi-squared. Where no volume explains them (scatter, a geometry that is not quite right),
+steps towards a target out of reach swing farther and farther from it."""
+FIRST_TRY = 0.6
+"""Share of the last stage that its first target takes."""
 TITLES = "Choose the smoothing", "Remove streaks within the noise"
 
 
@@ -65,9 +71,28 @@ def chosen_tv(
     with job.stage(first.title, first.share) as stage:
         choice = choose_target(inputs, plan, stage, least=least)
     with job.stage(last.title, last.share) as stage:
-        found = tv_pyramid(
-            inputs, plan, job, stage, target=choice.target,
-            watch=lambda session: watcher(session, job, stage),
-        )  # fmt: skip
-    report = {"tv_misfit_allowed": choice.target, "tv_misfits_tried": choice.to_json()}
+        found, reached = _reached(inputs, plan, job, stage, choice.target)
+    report = {
+        "tv_misfit_allowed": reached,
+        "tv_misfit_chosen": choice.target,
+        "tv_misfits_tried": choice.to_json(),
+    }
     return found.session, Answer(found.solution, report)
+
+
+def _reached(
+    inputs: Inputs, plan: Plan, job: Job, stage: Stage, target: float
+) -> tuple[TvLevel, float]:
+    """Return the solution at the closest target within reach from ``target`` on, and that."""
+    looser = [t for t in reversed(TARGETS) if t >= target]
+    done, share = 0.0, FIRST_TRY
+    for wanted in looser:
+        part = part_of(stage, done, share)
+        found = tv_pyramid(
+            inputs, plan, job, part, target=wanted,
+            watch=lambda session, part=part: watcher(session, job, part),
+        )  # fmt: skip
+        if found.session.problem.misfit_of(found.values) <= max(REACHED * wanted, EXPLAINED):
+            break
+        done, share = done + share, (1.0 - done - share) / 2
+    return found, wanted
