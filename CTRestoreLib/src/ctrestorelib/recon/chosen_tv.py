@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ctrestorelib.core.job import Job, Stage
@@ -11,7 +13,7 @@ from ctrestorelib.recon.iterative import Answer, Runner
 from ctrestorelib.recon.presets import preset_name
 from ctrestorelib.recon.session import Session, open_session, watcher
 from ctrestorelib.recon.tv_choice import GRID, TARGETS, choose_target
-from ctrestorelib.recon.tv_pyramid import TvLevel, level_steps, part_of, tv_pyramid
+from ctrestorelib.recon.tv_pyramid import TvLevel, Watch, level_steps, part_of, tv_pyramid
 from ctrestorelib.recon.tv_stage import TV_PRESETS, run_tv, tv_stages
 from ctrestorelib.restorer.plan import Plan
 from ctrestorelib.restorer.protocol import Inputs
@@ -88,11 +90,12 @@ def _reached(
     done, share = 0.0, FIRST_TRY
     for wanted in looser:
         part = part_of(stage, done, share)
-        found = tv_pyramid(
-            inputs, plan, job, part, target=wanted,
-            watch=lambda session, part=part: watcher(session, job, part),
-        )  # fmt: skip
+        found = tv_pyramid(inputs, plan, job, part, target=wanted, watch=_watched(job, part))
         if found.session.problem.misfit_of(found.values) <= max(REACHED * wanted, EXPLAINED):
             break
         done, share = done + share, (1.0 - done - share) / 2
     return found, wanted
+
+
+def _watched(job: Job, stage: Stage) -> Callable[[Session], Watch]:
+    return lambda session: watcher(session, job, stage)
