@@ -86,7 +86,7 @@ for name, restorer in all_methods().items():
     unmet[name] = restorer.spec.needs.unmet(set(Role))
     if unmet[name]:
         continue
-    few = {"iterations": 10, "sweeps": 3}
+    few = {"iterations": 10, "sweeps": 3, "least_misfit": 0.8}
     fields = restorer.Params.__dataclass_fields__
     if restorer.spec.kind is Kind.DENOISER:
         inputs, params, start = Inputs(volume=noisy), {}, noisy

@@ -18,7 +18,7 @@ from ctrestorelib.restorer.spec import Kind
 
 RECONSTRUCTOR = Kind.RECONSTRUCTOR
 BUDGET = Budget(host_bytes=8 * 2**30, threads=2)
-FEW = {"iterations": 20, "sweeps": 5}
+FEW = {"iterations": 20, "sweeps": 5, "least_misfit": 0.8}
 
 ALONE = """
 import importlib.util, sys

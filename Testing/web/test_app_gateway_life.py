@@ -104,10 +104,10 @@ async def test_idle_data_are_wiped_and_the_person_is_told(tmp_path):
 
 @scenario
 async def test_a_running_restoration_keeps_a_session_alive(tmp_path):
-    async with running(tmp_path, idle_s=0.6) as gateway, visitor(gateway) as browser:
+    async with running(tmp_path, idle_s=1.5) as gateway, visitor(gateway) as browser:
         seen = await browser.echo()
         await browser.ask("/busy/yes")
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(5.0)
         assert process_exists(seen["pid"])
         assert (await browser.echo())["pid"] == seen["pid"]
         await browser.ask("/busy/no")
@@ -130,13 +130,13 @@ async def test_messages_of_the_browser_keep_a_session_alive_but_an_open_tab_does
 
 @scenario
 async def test_a_slow_download_keeps_a_session_alive(tmp_path):
-    async with running(tmp_path, idle_s=0.6) as gateway, visitor(gateway) as browser:
+    async with running(tmp_path, idle_s=1.5) as gateway, visitor(gateway) as browser:
         folder = Path((await browser.echo())["folder"])
         size = 40_000_000  # more than the connection holds on its way
         (folder / "downloads" / "a.nii").write_bytes(bytes(size))
         async with browser.client.get(f"{gateway.url}download/a.nii") as answer:
             got = len(await answer.content.read(1000))
-            await asyncio.sleep(2.0)
+            await asyncio.sleep(5.0)
             assert folder.exists()
             got += len(await answer.content.read())
         assert got == size
