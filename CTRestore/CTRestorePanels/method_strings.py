@@ -274,7 +274,7 @@ def texts():
         translate("CTRestoreMethods", "Total variation: flat areas, sharp borders, as a threshold or a surface needs them. Suits samples of a few materials that are each of one brightness (bone, resin, rock, air). Smoothing 0.8 and 100 steps keep narrow gaps; strength 1, because leftover grain makes a surface rough. Fine texture inside a material is lost; rings stay."),
         translate("CTRestoreMethods", "Total variation: the volume with the least ups and downs that explains the views; it led our tables at every number of views. Up to 150 steps, because few views settle slowly; noise factor 0.8 stops a little below the measured noise, which keeps edges. What so few views did not see is guessed smoothly: small structures can be missing or misplaced."),
         translate("CTRestoreMethods", "Trains the last layers on the scan itself for some minutes, and keeps that only if slices set aside get better. Needs PyTorch."),
-        translate("CTRestoreMethods", "Tries several strengths of smoothing on the scan itself: some views are set aside, and the strength that foretells them best is taken. Usually closer to the object than TV with its automatic smoothing, and takes three to six times as long."),
+        translate("CTRestoreMethods", "Tries several strengths of smoothing on the scan itself: some views are set aside, and the strength that foretells them best is taken. Usually closer to the object than TV with its automatic smoothing; slower on small grids only."),
         translate("CTRestoreMethods", "Trust in the prior"),
         translate("CTRestoreMethods", "Turns HU into attenuation."),
         translate("CTRestoreMethods", "Turns attenuation into HU: 0.0192 at 120 kVp, about 0.02 for cone-beam CT."),

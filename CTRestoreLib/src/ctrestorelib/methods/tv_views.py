@@ -46,7 +46,7 @@ class TvViews:
         summary=(
             "Tries several strengths of smoothing on the scan itself: some views are set aside, "
             "and the strength that foretells them best is taken. Usually closer to the object "
-            "than TV with its automatic smoothing, and takes three to six times as long."
+            "than TV with its automatic smoothing; slower on small grids only."
         ),
         kind=Kind.RECONSTRUCTOR,
         needs=Needs(required=(Role.PROJECTIONS,), optional=(Role.MASK,)),
