@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ctrestorelib.recon.arrays import Array
 from ctrestorelib.recon.session import Session
-from ctrestorelib.recon.views_aside import image_product, readings_of
+from ctrestorelib.recon.views_aside import image_product, missed_at
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def judge(full: Session, views: tuple[int, ...], plain: Array, better: Array) ->
     plain, better
         Volumes in 1/mm without and with the correction.
     """
-    left = readings_of(full, views, plain)
-    moved = readings_of(full, views, better) - left
+    left = missed_at(full, views, plain)
+    moved = missed_at(full, views, better) - left
     size = image_product(moved, moved)
     share = -image_product(moved, left) / size if size > 0 else 0.0
     weights = full.operator.to_numpy(full.problem.weights[list(views)])

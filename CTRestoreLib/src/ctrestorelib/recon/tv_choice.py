@@ -20,7 +20,7 @@ from ctrestorelib.recon.coarse_scan import coarse_shape, coarser
 from ctrestorelib.recon.session import open_session
 from ctrestorelib.recon.tv_pyramid import TvLevel, part_of, tv_pyramid
 from ctrestorelib.recon.tv_stage import NOISE_FACTOR
-from ctrestorelib.recon.views_aside import readings_of, row_products, views_to_leave_out, without
+from ctrestorelib.recon.views_aside import missed_at, row_products, views_to_leave_out, without
 from ctrestorelib.restorer.plan import Plan
 from ctrestorelib.restorer.protocol import Inputs
 
@@ -30,7 +30,7 @@ Rows = NDArray[np.float64]
 TARGETS = (16.0, 8.0, 4.0, 2.0, 1.0, NOISE_FACTOR, 0.55, 0.35, 0.2)
 """Allowed weighted squared residuals per reading that are tried, as far as they help."""
 BEGIN = TARGETS.index(NOISE_FACTOR)
-FEW_VIEWS = 16
+MANY_VIEWS = 16
 """With as many views or more, what the model gets wrong of every view (partial volume, scatter)
 weighs more than streaks, and views set aside share it: they prefer too close a fit."""
 LEAST_TARGET = 0.55
@@ -96,7 +96,7 @@ def choose_target(
     shape = coarse_shape(grid.shape, most)
     silent = Job()  # what there is to say of fewer views is no news of this scan
     full, rest = open_session(coarser(inputs, shape), plan, silent), without(inputs, views)
-    nothing = readings_of(full, views, full.operator.zeros_domain())
+    nothing = missed_at(full, views, full.operator.zeros_domain())
     measured = max(float(row_products(nothing, nothing).sum()), 1e-30)
     levels: dict[int, TvLevel] = {}
     rows: dict[int, Rows] = {}
@@ -108,7 +108,7 @@ def choose_target(
             levels[index] = tv_pyramid(rest, plan, silent, part, shape=shape,
                                        target=TARGETS[index], start=levels.get(near))  # fmt: skip
             swings = index > near and _own_misfit(levels[index]) > _own_misfit(levels[near])
-            left = readings_of(full, views, levels[index].values)
+            left = missed_at(full, views, levels[index].values)
             rows[index] = np.full(1, np.inf) if swings else row_products(left, left) / measured
         return rows[index]
 
@@ -124,7 +124,7 @@ def choose_target(
 
 def _last_target(inputs: Inputs, least: float) -> int:
     scan, _ = inputs.require_scan()
-    if scan.views >= FEW_VIEWS and scan.i0 is not None:
+    if scan.views >= MANY_VIEWS and scan.i0 is not None:
         least = max(least, LEAST_TARGET)
     return max(BEGIN, sum(target >= least for target in TARGETS) - 1)
 

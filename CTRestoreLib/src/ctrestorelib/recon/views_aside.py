@@ -38,7 +38,7 @@ def without(inputs: Inputs, views: tuple[int, ...]) -> Inputs:
     return replace(inputs, projections=scan[rest])
 
 
-def readings_of(full: Session, views: tuple[int, ...], values: Array) -> Floats:
+def missed_at(full: Session, views: tuple[int, ...], values: Array) -> Floats:
     """Return the line integrals of a volume in some views, less what was measured.
 
     Zero where nothing was measured.

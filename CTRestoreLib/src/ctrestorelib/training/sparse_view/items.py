@@ -34,6 +34,7 @@ from ctrestorelib.recon.learned_prior import (
     towards_data,
 )
 from ctrestorelib.recon.session import open_session
+from ctrestorelib.recon.tv_choice import MANY_VIEWS
 from ctrestorelib.recon.tv_pyramid import TvLevel, tv_pyramid
 from ctrestorelib.recon.tv_stage import NOISE_FACTOR
 from ctrestorelib.restorer.plan import Plan, PlannedStage
@@ -56,7 +57,6 @@ CLEAN_TARGETS, FEW_TARGETS, MANY_TARGETS = (
     (1.0, NOISE_FACTOR, 0.55),
 )
 """Misfits that total variation is allowed: without noise; with noise, few and many views."""
-MANY_VIEWS = 16
 REFINED = 2
 """The refining stage's coarse grid has a voxel for so many of the truth's along each edge."""
 
