@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 import numpy as np
@@ -43,9 +45,22 @@ def run_tasks(
         return
     # Spawned, not forked: threads of numerical libraries do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context) as pool:
+    with ProcessPoolExecutor(processes, context, initializer=_end_with_parent) as pool:
         for n, _ in enumerate(pool.map(work, tasks)):
             _tell(report, n + 1, len(tasks))
+
+
+def _end_with_parent() -> None:
+    """Let this worker end when its parent does: a killed one cannot tell its workers to stop."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def save_array(path: Path, values: NDArray[Any]) -> None:
