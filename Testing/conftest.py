@@ -20,12 +20,14 @@ DATA = Path(os.environ.get("CTRESTORE_DATA", REPOSITORY.parent / "shared" / "dat
 
 LONG_FILES = (
     "web/test_app_story.py",
-    "contract/test_bundled_packages.py",
     "contract/test_replay.py",
-    "dicom/test_pacs_orthanc.py",
     "web/test_app_page_panels.py",
-    "dicom/test_pacs_faults.py",
+    "contract/test_without_torch.py",
     "contract/test_restorers.py",
+    "web/test_app_checks.py",
+    "contract/test_bundled_packages.py",
+    "dicom/test_pacs_orthanc.py",
+    "dicom/test_pacs_faults.py",
     "unit/test_cli_story.py",
 )
 """Each takes half a minute or more: started last, one would run while the other core waits.

@@ -32,9 +32,9 @@ from ctrestorelib.core.volume import Volume
 from ctrestorelib.geometry.resampling import block_mean
 from ctrestorelib.inference.staged import LAPLACE_SD, CoarseResult, StagedReconstruction
 from ctrestorelib.physics.virtual_scan import virtual_scan
+from ctrestorelib.recon.chosen_tv import tv_within_reach
 from ctrestorelib.recon.coverage import in_view
 from ctrestorelib.recon.learned_prior import TorchCorrector, load_volume_unet, towards_data
-from ctrestorelib.recon.tv_pyramid import tv_pyramid
 from ctrestorelib.restorer.plan import Plan, PlannedStage
 from ctrestorelib.restorer.protocol import Inputs
 from ctrestorelib.training.clean_volumes import training_files
@@ -95,7 +95,7 @@ def measure(name: str, files: list[Path], cells: int, folder: Path, keep: Path) 
     stage = Stage(Job(), "all", 0.0, 1.0)
     staged = StagedReconstruction(networks)
     choice = staged.choose(inputs, plan, stage)
-    base = tv_pyramid(inputs, plan, Job(), stage, target=choice.target)
+    base, target = tv_within_reach(inputs, plan, Job(), stage, choice.target)
     found = staged.correct_coarse(base, stage)
     assert found is not None
     verdict = staged.verdict(inputs, plan, base, stage, choice=choice)
@@ -104,7 +104,7 @@ def measure(name: str, files: list[Path], cells: int, folder: Path, keep: Path) 
     figures = {
         "name": name, "views": scan.views, "arc_deg": protocol.arc_deg, "i0": protocol.i0,
         "share": None if verdict is None else verdict.share,
-        "tv_target": choice.target, "expected_hu": found.expected_error() * 1000.0,
+        "tv_target": target, "expected_hu": found.expected_error() * 1000.0,
         **errors(found, values, where if where.any() else truth.values > BODY_HU),
     }  # fmt: skip
     _keep(keep / f"{name}.npz", figures, samples(found, values, where, rng))

@@ -78,7 +78,7 @@ def test_an_item_holds_what_the_network_sees_of_its_scan(items):
         assert item.channels.dtype == np.float16
         estimate = item.channels[0].astype(np.float32) * item.unit_in_water
         assert np.sqrt(np.mean((estimate - truth) ** 2)) < 0.5 * np.sqrt(np.mean(truth**2))
-        assert item.condition.shape == (5,)
+        assert item.condition.shape == (6,)
 
 
 def test_items_are_made_once_and_only_from_the_same_scans(folder):
@@ -133,7 +133,7 @@ def test_the_loss_falls_with_the_error_and_ignores_what_has_no_weight():
     torch.manual_seed(0)
     network = VolumeUNet(width=4, levels=1)
     batch = {
-        "channels": torch.randn(1, 5, 8, 8, 8), "condition": torch.zeros(1, 5),
+        "channels": torch.randn(1, 5, 8, 8, 8), "condition": torch.zeros(1, 6),
         "target": 0.1 * torch.randn(1, 1, 8, 8, 8), "weight": torch.ones(1, 1, 8, 8, 8),
         "late": torch.tensor(0.0),
     }  # fmt: skip

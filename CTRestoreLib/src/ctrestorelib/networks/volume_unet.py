@@ -57,7 +57,7 @@ class VolumeUNet(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int = 5, width: int = 32, levels: int = 3, condition: int = 5
+        self, in_channels: int = 5, width: int = 32, levels: int = 3, condition: int = 6
     ) -> None:
         super().__init__()
         if min(in_channels - 1, width, levels, condition) < 1:

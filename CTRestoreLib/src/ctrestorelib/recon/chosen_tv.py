@@ -73,7 +73,9 @@ def chosen_tv(
     with job.stage(first.title, first.share) as stage:
         choice = choose_target(inputs, plan, stage, least=least)
     with job.stage(last.title, last.share) as stage:
-        found, reached = _reached(inputs, plan, job, stage, choice.target)
+        found, reached = tv_within_reach(
+            inputs, plan, job, stage, choice.target, watch=_watched(job, stage)
+        )
     report = {
         "tv_misfit_allowed": reached,
         "tv_misfit_chosen": choice.target,
@@ -82,15 +84,25 @@ def chosen_tv(
     return found.session, Answer(found.solution, report)
 
 
-def _reached(
-    inputs: Inputs, plan: Plan, job: Job, stage: Stage, target: float
+def tv_within_reach(
+    inputs: Inputs,
+    plan: Plan,
+    job: Job,
+    stage: Stage,
+    target: float,
+    *,
+    shape: tuple[int, int, int] | None = None,
+    watch: Callable[[Session], Watch] | None = None,
 ) -> tuple[TvLevel, float]:
-    """Return the solution at the closest target within reach from ``target`` on, and that."""
+    """Return the solution at the closest target within reach from ``target`` on, and that.
+
+    Arguments as of :func:`~ctrestorelib.recon.tv_pyramid.tv_pyramid`.
+    """
     looser = [t for t in reversed(TARGETS) if t >= target]
     done, share = 0.0, FIRST_TRY
     for wanted in looser:
         part = part_of(stage, done, share)
-        found = tv_pyramid(inputs, plan, job, part, target=wanted, watch=_watched(job, part))
+        found = tv_pyramid(inputs, plan, job, part, shape=shape, target=wanted, watch=watch)
         if found.session.problem.misfit_of(found.values) <= max(REACHED * wanted, EXPLAINED):
             break
         done, share = done + share, (1.0 - done - share) / 2

@@ -32,7 +32,7 @@ from ctrestorelib.recon.session import Session
 Floats = NDArray[np.float32]
 
 CHANNELS = ("estimate", "filtered backprojection", "residual", "coverage", "angular gap")
-CONDITION = ("views", "arc", "dose", "voxel size", "voxels across")
+CONDITION = ("views", "arc", "dose", "voxel size", "voxels across", "misfit")
 """Names of what a network sees: volumes, and the entries of the describing vector."""
 
 RESIDUAL_GAIN = 300.0
@@ -73,7 +73,8 @@ def fixed_channels(session: Session, estimate: Array) -> FixedChannels:
     session
         Scan and grid.
     estimate
-        A first estimate in 1/mm; it decides the unit.
+        A first estimate in 1/mm; it decides the unit, and how closely it follows the measurements
+        enters the describing vector.
     """
     unit = attenuation_unit(session.operator.to_numpy(estimate))
     filtered = fdk(
@@ -83,7 +84,8 @@ def fixed_channels(session: Session, estimate: Array) -> FixedChannels:
     filtered *= np.float32(1.0 / unit)
     np.clip(filtered, LOWEST, HIGHEST, out=filtered)
     volumes = np.stack([filtered, *_geometric(session.scan.geometry, session.grid)])
-    return FixedChannels(volumes, condition_of(session), unit)
+    condition = condition_of(session, session.problem.misfit_of(estimate))
+    return FixedChannels(volumes, condition, unit)
 
 
 def network_channels(session: Session, fixed: FixedChannels, estimate: Array) -> Floats:
@@ -114,11 +116,12 @@ def residual_volume(session: Session, estimate: Array) -> Array:
     return out
 
 
-def condition_of(session: Session) -> Floats:
+def condition_of(session: Session, misfit: float) -> Floats:
     """Return the describing vector of a scan: see :data:`CONDITION`; every entry is of order one.
 
-    Base-2 logarithms around 16 views, 1e5 counts (of one pixel), voxels of 2 mm and 96 voxels; the
-    arc in half turns, less one.
+    Base-2 logarithms around 16 views, voxels of 2 mm and 96 voxels, base-10 ones around 1e5 counts
+    (of one pixel) and, for how closely the first estimate follows the measurements, a chi-squared
+    per reading of 1; the arc in half turns, less one.
     """
     arc = scan_arc(session.scan.geometry)
     voxel = float(np.prod(session.grid.spacing_mm) ** (1 / 3))
@@ -130,6 +133,7 @@ def condition_of(session: Session) -> Floats:
             dose / 2.0,
             float(np.clip(np.log2(voxel / 2.0), -4.0, 4.0)) / 2.0,
             np.log2(max(session.grid.shape) / 96.0),
+            float(np.clip(np.log10(max(misfit, 1e-9)), -2.0, 2.0)),
         ],
         dtype=np.float32,
     )

@@ -64,7 +64,7 @@ class PatchSettings:
 class PatchBatches:
     """Draws batches from a folder of items; ``held_out`` draws from the items kept aside.
 
-    A batch has ``channels [n, 5, p, p, p]`` and ``condition [n, 5]`` as
+    A batch has ``channels [n, 5, p, p, p]`` and ``condition [n, 6]`` as
     :class:`~ctrestorelib.networks.volume_unet.VolumeUNet` wants them, ``target [n, 1, p, p, p]``:
     truth minus estimate in the channels' unit, ``weight`` of the same shape, and ``late``: 1 in the
     last part of the training, else 0.

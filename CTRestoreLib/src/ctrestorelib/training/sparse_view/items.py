@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ctrestorelib.core.errors import CTRestoreError, InputError
 from ctrestorelib.core.job import Job, Stage
 from ctrestorelib.recon.arrays import Array
+from ctrestorelib.recon.chosen_tv import tv_within_reach
 from ctrestorelib.recon.coarse_scan import coarse_shape
 from ctrestorelib.recon.learned_prior import (
     Level,
@@ -34,9 +35,8 @@ from ctrestorelib.recon.learned_prior import (
     towards_data,
 )
 from ctrestorelib.recon.session import open_session
-from ctrestorelib.recon.tv_choice import MANY_VIEWS
+from ctrestorelib.recon.tv_choice import choose_target
 from ctrestorelib.recon.tv_pyramid import TvLevel, tv_pyramid
-from ctrestorelib.recon.tv_stage import NOISE_FACTOR
 from ctrestorelib.restorer.plan import Plan, PlannedStage
 from ctrestorelib.restorer.protocol import Inputs
 from ctrestorelib.training.scans.store import read_item
@@ -49,14 +49,8 @@ from ctrestorelib.training.stored_items import run_tasks, save_array, save_recor
 Report = Callable[[str], None]
 Floats = NDArray[np.float32]
 
-RECIPE = 4
+RECIPE = 5
 """Raised whenever the same task would give another item."""
-CLEAN_TARGETS, FEW_TARGETS, MANY_TARGETS = (
-    (0.55, 0.35, 0.2),
-    (1.0, NOISE_FACTOR, 0.55, 0.35, 0.2),
-    (1.0, NOISE_FACTOR, 0.55),
-)
-"""Misfits that total variation is allowed: without noise; with noise, few and many views."""
 REFINED = 2
 """The refining stage's coarse grid has a voxel for so many of the truth's along each edge."""
 
@@ -167,19 +161,19 @@ def stage_input(
     _, grid = inputs.require_scan()
     if stage is not TrainingStage.REFINE:
         if known is None:
-            base = _total_variation(inputs, _target(inputs))
+            base, _ = _first(inputs, grid.shape)
             session, first = base.session, base.values
         else:
             session = open_session(inputs, _plan(), Job())
             first = session.operator.asarray(known)
         level = Level(session, first)
         return level, _coarse(level, first, stage, networks)
-    target = _target(inputs)
-    base = _total_variation(inputs, target, coarse_shape(grid.shape, max(grid.shape) // REFINED))
+    base, target = _first(inputs, coarse_shape(grid.shape, max(grid.shape) // REFINED))
     level = Level(base.session, base.values)
     better = _coarse(level, base.values, stage, networks)
     gain = base.session.operator.to_numpy(better - base.values)
-    fine = _total_variation(inputs, target, start=base)
+    job = Job()
+    fine = tv_pyramid(inputs, _plan(), job, Stage(job, "TV", 0.0, 1.0), start=base, target=target)
     level = Level(fine.session, fine.values)
     x = fine.values + on_grid(fine.session, gain)
     return level, towards_data(level, fine.session.problem.constrain(x))
@@ -195,28 +189,12 @@ def _coarse(
     return x
 
 
-def _total_variation(
-    inputs: Inputs,
-    target: float,
-    shape: tuple[int, int, int] | None = None,
-    start: TvLevel | None = None,
-) -> TvLevel:
+def _first(inputs: Inputs, shape: tuple[int, int, int]) -> tuple[TvLevel, float]:
+    """Return the total-variation estimate as the method makes it, and the misfit it was allowed."""
     job = Job()
     stage = Stage(job, "TV", 0.0, 1.0)
-    return tv_pyramid(inputs, _plan(), job, stage, shape=shape, start=start, target=target)
-
-
-def _target(inputs: Inputs) -> float:
-    """Return a misfit that views set aside might choose (:mod:`~ctrestorelib.recon.tv_choice`).
-
-    Asking them for every item takes five times as long as the item. The number of views decides
-    between neighbours, so that the network meets them all.
-    """
-    scan, _ = inputs.require_scan()
-    targets = FEW_TARGETS if scan.views < MANY_VIEWS else MANY_TARGETS
-    if scan.i0 is None:
-        targets = CLEAN_TARGETS
-    return targets[scan.views % len(targets)]
+    choice = choose_target(inputs, _plan(), stage)
+    return tv_within_reach(inputs, _plan(), job, stage, choice.target, shape=shape)
 
 
 def _plan() -> Plan:

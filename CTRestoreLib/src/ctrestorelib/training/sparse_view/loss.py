@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-EDGE_WEIGHT = 0.1
+EDGE_WEIGHT = 0.05
 SCALE_WEIGHT = 0.05
-LEAST_ERROR = 0.02
-"""Added to the error of the estimate by which errors are divided, in units of water (20 HU)."""
-USUAL_ERROR = 0.1
+LEAST_ERROR = 0.01
+"""Errors of the estimate count as at least so large, in units of water (10 HU)."""
 
 
 def stage_loss(
@@ -19,12 +18,12 @@ def stage_loss(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Return the loss of a batch and its parts.
 
-    Squared errors by the size of the error of the estimate that goes in, patch by patch: so each
-    pulls equally, sixty views of a limb and four of an implant, whose errors are a hundred times as
-    large. Except in the last part of the training, also absolute errors of the gradients,
-    which keep edges. Absolute errors of the values are no help: most of an estimate of total
-    variation is right, so that changing nothing is the best median. The log scale is trained by the
-    likelihood of a Laplace distribution; it does not pull at the correction.
+    All by the error of the estimate that goes in, patch by patch, so that a decibel counts the same
+    everywhere: for sixty views of a limb, and for four of an implant, whose errors are a hundred
+    times as large. Squared errors; except in the last part of the training, also absolute errors of
+    the gradients, which keep edges. Absolute errors of the values are no help: most of an estimate
+    of total variation is right, so that changing nothing is the best median. The log scale is
+    trained by the likelihood of a Laplace distribution; it does not pull at the correction.
 
     Parameters
     ----------
@@ -40,7 +39,7 @@ def stage_loss(
     error = mean.float() - batch["target"]
     square = (weight * error**2).sum(axes) / total
     before = (weight * batch["target"] ** 2).sum(axes) / total
-    unit = USUAL_ERROR * (before.sqrt() + LEAST_ERROR)
+    size = (before + LEAST_ERROR**2).sqrt()
     edges = sum(
         (
             (_both(weight, axis) * error.diff(dim=axis).abs()).sum(axes) / total
@@ -51,7 +50,7 @@ def stage_loss(
     log_scale = log_scale.float().clamp(-8.0, 4.0)
     likelihood = log_scale + error.detach().abs() * torch.exp(-log_scale)
     scale = (weight * likelihood).sum(axes) / total
-    loss = square / unit + (1 - late) * EDGE_WEIGHT * edges + SCALE_WEIGHT * scale
+    loss = square / size**2 + (1 - late) * EDGE_WEIGHT * edges / size + SCALE_WEIGHT * scale
     left = square.detach()
     gain = 10.0 * torch.log10(before.clamp(min=1e-12) / left.clamp(min=1e-12))
     parts = {"rmse": left.mean().sqrt(), "gain_db": gain.mean()}
