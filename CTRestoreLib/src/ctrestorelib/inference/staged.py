@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ctrestorelib.core.job import Job, Stage
 from ctrestorelib.inference.left_out import Verdict, judge, object_mask
 from ctrestorelib.recon.arrays import Array
-from ctrestorelib.recon.chosen_tv import plain_tv, spans_too_little
+from ctrestorelib.recon.chosen_tv import plain_tv, spans_too_little, tv_within_reach
 from ctrestorelib.recon.coarse_scan import resized
 from ctrestorelib.recon.learned_prior import (
     Corrected,
@@ -48,8 +48,9 @@ LEAST_SHARE, FULL_SHARE = 0.05, 0.3
 """A correction of which views set aside confirm less than the first is dropped, one of which they
 confirm the second is kept whole. Views between others see little of what a correction adds where
 no view looks, so that good ones are confirmed in part only."""
-WORST_MISFIT = 1.2
-"""A result must explain the measurements to this chi-squared, or as well as TV does."""
+WORST_MISFIT, WORST_RISE = 1.2, 1.25
+"""A result must explain the measurements to the first, as chi-squared per reading, or to the second
+times that of total variation: where the grid or the geometry keeps both from explaining them."""
 LARGEST_ERROR = 0.3
 """A network that expects larger errors in half of the object does not know what it sees (in units
 of water; 300 HU)."""
@@ -149,18 +150,18 @@ class StagedReconstruction:
         with _open(job, next(titles)) as stage:
             choice = self.choose(inputs, plan, part_of(stage, 0.0, CHOICE_SHARE))
             last = part_of(stage, CHOICE_SHARE, 1.0 - CHOICE_SHARE)
-            base = tv_pyramid(inputs, plan, job, last, shape=shape, target=choice.target,
-                              watch=_watch(job, stage))  # fmt: skip
+            base, target = tv_within_reach(inputs, plan, job, last, choice.target, shape=shape,
+                                           watch=_watch(job, stage))  # fmt: skip
         with _open(job, next(titles)) as stage:
             found = self.correct_coarse(base, stage)
         with _open(job, next(titles)) as stage:
             share, report = self._trusted(inputs, plan, found, stage, choice)
-        report |= {"tv_misfit_allowed": choice.target, "tv_misfits_tried": choice.to_json()}
+        report |= {"tv_misfit_allowed": target, "tv_misfits_tried": choice.to_json()}
         gain, sd = self._kept(found, share)
         with _open(job, next(titles)) as stage:
             fine = base
             if shape != grid.shape:
-                fine = tv_pyramid(inputs, plan, job, stage, start=base, target=choice.target,
+                fine = tv_pyramid(inputs, plan, job, stage, start=base, target=target,
                                   watch=_watch(job, stage))  # fmt: skip
         with _open(job, next(titles)) as stage:
             result = self._finished(fine, gain, sd, stage, refine=shape != grid.shape)
@@ -245,10 +246,11 @@ class StagedReconstruction:
         """Return the volume on the full grid, refined and true to the measurements."""
         session = fine.session
         if gain is None:
-            return StagedResult(session, _plain(fine), None)
+            return StagedResult(session, fine.values, None)
         level = Level(session, fine.values)
         x = session.problem.constrain(fine.values + on_grid(session, gain))
-        x = towards_data(level, x)
+        if refine:  # else it is a mean of two volumes that explain the measurements
+            x = towards_data(level, x)
         stage.done(0.4)
         sd = None if sd is None else resized(sd, session.grid.shape)
         if refine and STAGES[2] in self.networks:
@@ -276,14 +278,6 @@ class CoarseResult:
         return float(np.median(self.better.scale[inside])) / unit * LAPLACE_SD
 
 
-def _plain(fine: TvLevel) -> Array:
-    """Return total variation's volume, pulled to the measurements where its steps fell short."""
-    level = Level(fine.session, fine.values)
-    if level.misfit(fine.values) <= WORST_MISFIT:
-        return fine.values
-    return towards_data(level, fine.values)
-
-
 def _accepted(
     result: StagedResult, fine: TvLevel, report: dict[str, Any], job: Job
 ) -> StagedResult:
@@ -292,10 +286,10 @@ def _accepted(
     misfit = problem.misfit_of(result.values)
     plain = problem.misfit_of(fine.values)
     report = {**report, "chi_squared": misfit, "chi_squared_tv": plain}
-    if misfit > max(WORST_MISFIT, plain) and result.error_sd is not None:
+    if misfit > max(WORST_MISFIT, WORST_RISE * plain) and result.error_sd is not None:
         report["learned"] = "not used: the measurements contradict it"
-        result = StagedResult(result.session, _plain(fine), None)
-        report["chi_squared"] = problem.misfit_of(result.values)
+        result = StagedResult(result.session, fine.values, None)
+        report["chi_squared"] = plain
     _tell_of_fall_back(report, job)
     return StagedResult(result.session, result.values, result.error_sd, report)
 

@@ -20,11 +20,11 @@ from ctrestorelib.core.job import Job, Stage
 from ctrestorelib.recon.arrays import Array
 from ctrestorelib.recon.coarse_scan import coarse_shape, coarser, resized
 from ctrestorelib.recon.iterative import subsets_of
-from ctrestorelib.recon.session import Session, open_session, typical_contrast
+from ctrestorelib.recon.session import Session, open_session
 from ctrestorelib.recon.sirt import Sart
 from ctrestorelib.recon.solver import Discrepancy, Problem, Solution, Stagnation, Step, solve
 from ctrestorelib.recon.tv import TotalVariation, TvState
-from ctrestorelib.recon.tv_stage import NOISE_FACTOR
+from ctrestorelib.recon.tv_stage import NOISE_FACTOR, pace_of
 from ctrestorelib.recon.warm_start import START_SUBSETS, START_SWEEPS
 from ctrestorelib.restorer.plan import Plan
 from ctrestorelib.restorer.protocol import Inputs
@@ -153,15 +153,7 @@ def _solve(
         first = session.operator.asarray(
             resized(before.session.operator.to_numpy(before.values), session.grid.shape)
         )
-    views = max(session.scan.views, 10)
-    contrast = typical_contrast(first, session.operator.to_numpy)
-    solver_ = _Started(
-        target=target,
-        contrast_per_mm=contrast * (10 / views) ** 0.5,
-        balance=views / 5,
-        before=before,
-        session=session,
-    )
+    solver_ = _Started(target=target, before=before, session=session, **pace_of(session, first))
     rules = (Stagnation(CALM, 3, 1.1 * target),)
     problem = session.starting_at(first).problem
     found = solve(solver_, problem, stage, iterations=steps, rules=rules, watch=watch)

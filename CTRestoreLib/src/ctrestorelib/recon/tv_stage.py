@@ -46,6 +46,17 @@ def tv_stages(iterations: int) -> tuple[tuple[str, int], ...]:
     return ((START_TITLE, START_SWEEPS), ("Remove streaks within the noise", iterations))
 
 
+def pace_of(session: Session, first: Array) -> dict[str, float]:
+    """Return step sizes of :class:`TotalVariation` that suit a scan; no result depends on them.
+
+    With more views the first estimate is nearer, and the data decide more: smaller steps of the
+    volume, larger ones of the data's dual.
+    """
+    views = max(session.scan.views, 10)
+    contrast = typical_contrast(first, session.operator.to_numpy)
+    return {"contrast_per_mm": contrast * (10 / views) ** 0.5, "balance": views / 5}
+
+
 def run_tv(
     session: Session,
     runner: Runner,
@@ -61,16 +72,11 @@ def run_tv(
     replaces the first estimate from which the warm start begins.
     """
     first = first_sweeps(session, runner, start)
-    contrast = typical_contrast(first.values, session.operator.to_numpy)
-    # With more views the first estimate is nearer, and the data decide more: smaller steps of the
-    # volume, larger ones of the data's dual. This changes the speed, not the result.
-    views = max(session.scan.views, 10)
     solver = TotalVariation(
         terms,
         data_weight=None if weight is None else 1.0 / weight,
         target=target,
-        contrast_per_mm=contrast * (10 / views) ** 0.5,
-        balance=views / 5,
+        **pace_of(session, first.values),
     )
     solution = runner(solver, start=first.values, rules=(Stagnation(CALM, 3, 1.1 * target),))
     found = solution.state.data_weight
