@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from ctrestorelib.core.params import Param
 from ctrestorelib.recon.arrays import Array
@@ -46,7 +46,7 @@ def tv_stages(iterations: int) -> tuple[tuple[str, int], ...]:
     return ((START_TITLE, START_SWEEPS), ("Remove streaks within the noise", iterations))
 
 
-def pace_of(session: Session, first: Array) -> dict[str, float]:
+def pace_of(session: Session, first: Array) -> dict[str, Any]:
     """Return step sizes of :class:`TotalVariation` that suit a scan; no result depends on them.
 
     With more views the first estimate is nearer, and the data decide more: smaller steps of the
