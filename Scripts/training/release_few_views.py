@@ -40,7 +40,7 @@ STAGES = {
 }
 CTS_CARD = """# cts-{stage}
 
-Network of the few-view default `cts`: it {what} Research use only.
+Network of the few-view method `cts`: it {what} Research use only.
 
 ## What it is for
 

@@ -48,7 +48,7 @@ LEAST_SHARE, FULL_SHARE = 0.05, 0.3
 """A correction of which views set aside confirm less than the first is dropped, one of which they
 confirm the second is kept whole. Views between others see little of what a correction adds where
 no view looks, so that good ones are confirmed in part only."""
-WORST_MISFIT, WORST_RISE = 1.2, 1.25
+WORST_MISFIT, WORST_RISE = 1.3, 1.25
 """A result must explain the measurements to the first, as chi-squared per reading, or to the second
 times that of total variation: where the grid or the geometry keeps both from explaining them."""
 LARGEST_ERROR = 0.3

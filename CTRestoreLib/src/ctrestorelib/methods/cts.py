@@ -1,7 +1,6 @@
 """The default reconstructor from few views: total variation and a learned prior (layer: methods).
 
-It is offered to people once its weights are released: a method file without a ``RESTORER`` is not
-in the registry. Only the first network is needed; the later ones refine its result.
+Only the first network is needed; the later ones refine its result.
 """
 
 from __future__ import annotations
@@ -206,3 +205,6 @@ def _estimate(found: StagedResult, report: dict[str, Any], *, wanted: bool) -> E
         return made
     errors = Volume(found.error_sd, found.session.grid, Unit.PER_MM)
     return Estimate(made.volume, errors, made.report)
+
+
+RESTORER = Cts()

@@ -118,6 +118,8 @@ def towards_data(level: Level, proposal: Array, stage: Stage | None = None) -> A
     before = level.misfit(proposal)
     if before <= level.wanted:
         return proposal
+    if not level.wanted > 0.0:  # nothing measured, nothing to add
+        return level.first
     session, target = level.session, level.wanted
     pace = pace_of(session, level.first)
     pace["contrast_per_mm"] *= PACE

@@ -21,7 +21,10 @@ MATTER = 0.15
 """From this attenuation on, in units of water, there is an object."""
 _TRIES = 8
 _COVERAGE = 3  # number of the channel
+_RESIDUAL = 2
 _UNSEEN_WEIGHT = 0.1
+_LARGEST_FACTOR = 1.2
+"""Denser and thinner objects: estimate, backprojection and residual scale with the truth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,8 @@ class PatchSettings:
         their surroundings.
     object_share
         Share of patches whose centre is sought within the object.
+    scaled
+        Whether the attenuation of each patch is multiplied by a random factor, up to a fifth.
     late_share
         Last part of the training, which minimises the squared error alone.
     """
@@ -58,6 +63,7 @@ class PatchSettings:
     patch: int = 64
     margin: int = 6
     object_share: float = 0.85
+    scaled: bool = True
     late_share: float = 0.25
 
 
@@ -108,6 +114,8 @@ class PatchBatches:
         channels = np.asarray(item.channels[(slice(None), *window)], dtype=np.float32)
         truth = np.asarray(item.truth[window], dtype=np.float32)
         target = truth * np.float32(1.0 / item.unit_in_water) - channels[0]
+        if self.settings.scaled:
+            _scale(channels, target, rng)
         weight = np.where(channels[_COVERAGE] > 0, np.float32(1), np.float32(_UNSEEN_WEIGHT))
         for axis, (cut, size) in enumerate(zip(window, item.truth.shape, strict=True)):
             _trim(weight, axis, cut, size, self.settings.margin)
@@ -143,6 +151,15 @@ def load_items(folder: Path, scans: Path) -> list[StoredItem]:
         unit = float(record["unit_in_water"])
         items.append(StoredItem(int(path.stem), channels, truth, condition, unit))
     return items
+
+
+def _scale(channels: Floats, target: Floats, rng: np.random.Generator) -> None:
+    """Multiply the attenuation of a patch, in place, by a random factor."""
+    factor = np.float32(_LARGEST_FACTOR ** rng.uniform(-1.0, 1.0))
+    channels[:_RESIDUAL] *= factor
+    residual = np.arctanh(np.clip(channels[_RESIDUAL], -0.999, 0.999))
+    channels[_RESIDUAL] = np.tanh(residual * factor)
+    target *= factor
 
 
 def _trim(weight: Floats, axis: int, cut: slice, size: int, margin: int) -> None:

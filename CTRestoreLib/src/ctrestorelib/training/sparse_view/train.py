@@ -173,8 +173,9 @@ class HeldOut:
 
     def __init__(self, items: Path, scans: Path, settings: PatchSettings) -> None:
         small = PatchSettings(
-            size=_HELD_OUT_SIZE, patch=settings.patch, margin=settings.margin, object_share=1.0
-        )
+            size=_HELD_OUT_SIZE, patch=settings.patch, margin=settings.margin, object_share=1.0,
+            scaled=False,
+        )  # fmt: skip
         source = PatchBatches(items, scans, small, held_out=True)
         self.batches = [source(n, np.random.default_rng([1, n])) for n in range(_HELD_OUT_BATCHES)]
 
