@@ -106,12 +106,46 @@ def test_a_batch_depends_on_its_step_alone_and_puts_truth_and_estimate_together(
     item = batches.items[0]
     truth = np.sort(item.truth.astype(np.float32).ravel())
     rng = np.random.default_rng(1)
-    whole = PatchBatches(*items, replace(SMALL.patches, patch=32), steps=8)
+    whole = PatchBatches(*items, replace(SMALL.patches, patch=32, scaled=False), steps=8)
     whole.items = [item]
     sum_ = whole(0, rng)
     found = (sum_["channels"][0, 0] + sum_["target"][0, 0]).numpy() * item.unit_in_water
     np.testing.assert_allclose(np.sort(found.ravel()), truth, atol=2e-3)
     assert bool((sum_["weight"] > 0).all())  # nothing is cut, so all of it counts
+
+
+def test_a_patch_is_made_denser_or_thinner_as_a_whole(items):
+    made = {}
+    for scaled in (False, True):
+        whole = PatchBatches(*items, replace(SMALL.patches, patch=32, scaled=scaled), steps=8)
+        whole.items = whole.items[:1]
+        settled = whole(0, _Settled())
+        made[scaled] = {n: settled[n][0].numpy() for n in ("channels", "target")}
+    plain, dense = made[False], made[True]
+    factor = 1.2**0.5
+    np.testing.assert_allclose(dense["target"], factor * plain["target"], atol=1e-5)
+    np.testing.assert_allclose(dense["channels"][:2], factor * plain["channels"][:2], atol=1e-5)
+    np.testing.assert_array_equal(dense["channels"][3:], plain["channels"][3:])
+    small = abs(plain["channels"][2]) < 0.1
+    np.testing.assert_allclose(
+        dense["channels"][2][small], factor * plain["channels"][2][small], atol=1e-3
+    )
+
+
+class _Settled:
+    """Draws the same orientation whatever is drawn before it, and half of any range."""
+
+    def integers(self, end):
+        return 0
+
+    def random(self, count=None):
+        return 0.5 if count is None else np.full(count, 0.5)
+
+    def uniform(self, low, high):
+        return low + 0.75 * (high - low)
+
+    def permutation(self, count):
+        return np.arange(count)
 
 
 def test_cut_faces_do_not_count(items):

@@ -56,7 +56,11 @@ class CtsParams:
     ] = True
     uncertainty: Annotated[
         bool,
-        Param("Uncertainty map", "Adds a volume with the expected error of every voxel."),
+        Param(
+            "Uncertainty map",
+            "Adds a volume with the error that the network expects in every voxel. Not calibrated "
+            "yet: a guide to where, not how much.",
+        ),
     ] = False
     weights: Annotated[
         str,
