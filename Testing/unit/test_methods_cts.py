@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -203,6 +205,17 @@ def test_a_network_that_knows_it_does_not_know_is_not_used(tmp_path):
     found = reconstruct(inputs, weights=str(liar(tmp_path, amount=0.01, log_scale=0.0)))
     assert "does not know" in found.report["learned"]
     assert found.report["expected_error_in_water"] == pytest.approx(2**0.5, rel=0.01)
+
+
+def test_a_scan_that_no_volume_explains_gets_total_variation(trained):
+    inputs = inputs_of(106, views=10)
+    values = inputs.projections.values.copy()
+    values[::2] *= 1.3
+    broken = replace(inputs, projections=inputs.projections.replace(values=values))
+    found = reconstruct(broken, weights=str(trained))
+    assert found.report["learned"] == "not used: no volume explains the measurements"
+    plain = reconstruct(broken, prior=0.0)
+    np.testing.assert_array_equal(found.volume.values, plain.volume.values)
 
 
 def test_on_a_finer_grid_the_correction_is_carried_over(trained, monkeypatch):

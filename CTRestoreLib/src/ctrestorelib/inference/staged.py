@@ -54,6 +54,10 @@ times that of total variation: where the grid or the geometry keeps both from ex
 LARGEST_ERROR = 0.3
 """A network that expects larger errors in half of the object does not know what it sees (in units
 of water; 300 HU)."""
+UNEXPLAINED = 2.0
+"""Where total variation misses the measurements by more than this chi-squared (the limit of the
+light for the fit of the views), something is wrong with the scan that no network was taught, and
+views set aside share it."""
 CHOICE_SHARE = 0.6
 """Share of the first stage that the choice of the misfit takes."""
 NOT_WANTED = "not wanted"
@@ -193,6 +197,8 @@ class StagedReconstruction:
         """Return the share of the correction to keep, and what was found."""
         if found is None:
             return 0.0, {"learned": NOT_WANTED if self.settings.strength == 0.0 else NO_NETWORK}
+        if found.level.wanted > UNEXPLAINED:
+            return 0.0, {"learned": "not used: no volume explains the measurements"}
         expected = found.expected_error() * self.settings.calibration
         report: dict[str, Any] = {"expected_error_in_water": expected}
         if expected > LARGEST_ERROR:
