@@ -160,13 +160,14 @@ class StagedReconstruction:
             found = self.correct_coarse(base, stage)
         with _open(job, next(titles)) as stage:
             share, report = self._trusted(inputs, plan, found, stage, choice)
-        report |= {"tv_misfit_allowed": target, "tv_misfits_tried": choice.to_json()}
         gain, sd = self._kept(found, share)
         with _open(job, next(titles)) as stage:
             fine = base
             if shape != grid.shape:
-                fine = tv_pyramid(inputs, plan, job, stage, start=base, target=target,
-                                  watch=_watch(job, stage))  # fmt: skip
+                # Large voxels may keep a target out of reach that small ones do not.
+                fine, target = tv_within_reach(inputs, plan, job, stage, choice.target, start=base,
+                                               watch=_watch(job, stage))  # fmt: skip
+        report |= {"tv_misfit_allowed": target, "tv_misfits_tried": choice.to_json()}
         with _open(job, next(titles)) as stage:
             result = self._finished(fine, gain, sd, stage, refine=shape != grid.shape)
         return _accepted(result, fine, report, job)
@@ -197,8 +198,6 @@ class StagedReconstruction:
         """Return the share of the correction to keep, and what was found."""
         if found is None:
             return 0.0, {"learned": NOT_WANTED if self.settings.strength == 0.0 else NO_NETWORK}
-        if found.level.wanted > UNEXPLAINED:
-            return 0.0, {"learned": "not used: no volume explains the measurements"}
         expected = found.expected_error() * self.settings.calibration
         report: dict[str, Any] = {"expected_error_in_water": expected}
         if expected > LARGEST_ERROR:
@@ -292,8 +291,13 @@ def _accepted(
     misfit = problem.misfit_of(result.values)
     plain = problem.misfit_of(fine.values)
     report = {**report, "chi_squared": misfit, "chi_squared_tv": plain}
-    if misfit > max(WORST_MISFIT, WORST_RISE * plain) and result.error_sd is not None:
-        report["learned"] = "not used: the measurements contradict it"
+    why = ""
+    if result.error_sd is not None and plain > UNEXPLAINED:
+        why = "no volume explains the measurements"
+    elif result.error_sd is not None and misfit > max(WORST_MISFIT, WORST_RISE * plain):
+        why = "the measurements contradict it"
+    if why:
+        report["learned"] = f"not used: {why}"
         result = StagedResult(result.session, fine.values, None)
         report["chi_squared"] = plain
     _tell_of_fall_back(report, job)

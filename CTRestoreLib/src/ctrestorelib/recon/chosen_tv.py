@@ -92,6 +92,7 @@ def tv_within_reach(
     target: float,
     *,
     shape: tuple[int, int, int] | None = None,
+    start: TvLevel | None = None,
     watch: Callable[[Session], Watch] | None = None,
 ) -> tuple[TvLevel, float]:
     """Return the solution at the closest target within reach from ``target`` on, and that.
@@ -102,7 +103,9 @@ def tv_within_reach(
     done, share = 0.0, FIRST_TRY
     for wanted in looser:
         part = part_of(stage, done, share)
-        found = tv_pyramid(inputs, plan, job, part, shape=shape, target=wanted, watch=watch)
+        found = tv_pyramid(
+            inputs, plan, job, part, shape=shape, start=start, target=wanted, watch=watch
+        )
         if found.session.problem.misfit_of(found.values) <= max(REACHED * wanted, EXPLAINED):
             break
         done, share = done + share, (1.0 - done - share) / 2
