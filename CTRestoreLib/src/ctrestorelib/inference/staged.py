@@ -288,20 +288,26 @@ def _accepted(
 ) -> StagedResult:
     """Return the result, or TV's where that explains the measurements and the result does not."""
     problem = fine.session.problem
-    misfit = problem.misfit_of(result.values)
     plain = problem.misfit_of(fine.values)
-    report = {**report, "chi_squared": misfit, "chi_squared_tv": plain}
-    why = ""
-    if result.error_sd is not None and plain > UNEXPLAINED:
-        why = "no volume explains the measurements"
-    elif result.error_sd is not None and misfit > max(WORST_MISFIT, WORST_RISE * plain):
-        why = "the measurements contradict it"
-    if why:
-        report["learned"] = f"not used: {why}"
-        result = StagedResult(result.session, fine.values, None)
-        report["chi_squared"] = plain
+    report = {**report, "chi_squared": plain, "chi_squared_tv": plain}
+    if result.error_sd is not None:
+        misfit = problem.misfit_of(result.values)
+        if why := _refusal(misfit, plain):
+            report["learned"] = f"not used: {why}"
+            result = StagedResult(result.session, fine.values, None)
+        else:
+            report["chi_squared"] = misfit
     _tell_of_fall_back(report, job)
     return StagedResult(result.session, result.values, result.error_sd, report)
+
+
+def _refusal(misfit: float, plain: float) -> str:
+    """Return why a result of this chi-squared is refused, given that of TV; "" if it is not."""
+    if plain > UNEXPLAINED:
+        return "no volume explains the measurements"
+    if misfit > max(WORST_MISFIT, WORST_RISE * plain):
+        return "the measurements contradict it"
+    return ""
 
 
 def _total_variation(inputs: Inputs, plan: Plan, job: Job) -> StagedResult:

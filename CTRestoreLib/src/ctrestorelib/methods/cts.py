@@ -1,4 +1,4 @@
-"""The default reconstructor from few views: total variation and a learned prior (layer: methods).
+"""Reconstruction from few views: total variation and a learned correction (layer: methods).
 
 Only the first network is needed; the later ones refine its result.
 """

@@ -36,7 +36,7 @@ from ctrestorelib.recon.learned_prior import (
 )
 from ctrestorelib.recon.session import open_session
 from ctrestorelib.recon.tv_choice import choose_target
-from ctrestorelib.recon.tv_pyramid import TvLevel, tv_pyramid
+from ctrestorelib.recon.tv_pyramid import TvLevel
 from ctrestorelib.restorer.plan import Plan, PlannedStage
 from ctrestorelib.restorer.protocol import Inputs
 from ctrestorelib.training.scans.store import read_item
@@ -161,19 +161,19 @@ def stage_input(
     _, grid = inputs.require_scan()
     if stage is not TrainingStage.REFINE:
         if known is None:
-            base, _ = _first(inputs, grid.shape)
+            base = _within_reach(inputs, _chosen(inputs))
             session, first = base.session, base.values
         else:
             session = open_session(inputs, _plan(), Job())
             first = session.operator.asarray(known)
         level = Level(session, first)
         return level, _coarse(level, first, stage, networks)
-    base, target = _first(inputs, coarse_shape(grid.shape, max(grid.shape) // REFINED))
+    target, shape = _chosen(inputs), coarse_shape(grid.shape, max(grid.shape) // REFINED)
+    base = _within_reach(inputs, target, shape)
     level = Level(base.session, base.values)
     better = _coarse(level, base.values, stage, networks)
     gain = base.session.operator.to_numpy(better - base.values)
-    job = Job()
-    fine = tv_pyramid(inputs, _plan(), job, Stage(job, "TV", 0.0, 1.0), start=base, target=target)
+    fine = _within_reach(inputs, target, start=base)
     level = Level(fine.session, fine.values)
     x = fine.values + on_grid(fine.session, gain)
     return level, towards_data(level, fine.session.problem.constrain(x))
@@ -189,12 +189,22 @@ def _coarse(
     return x
 
 
-def _first(inputs: Inputs, shape: tuple[int, int, int]) -> tuple[TvLevel, float]:
-    """Return the total-variation estimate as the method makes it, and the misfit it was allowed."""
+def _chosen(inputs: Inputs) -> float:
+    """Return the misfit that the method allows total variation."""
+    return choose_target(inputs, _plan(), Stage(Job(), "Choice", 0.0, 1.0)).target
+
+
+def _within_reach(
+    inputs: Inputs,
+    target: float,
+    shape: tuple[int, int, int] | None = None,
+    start: TvLevel | None = None,
+) -> TvLevel:
+    """Return total variation at that misfit as the method computes it, or the next within reach."""
     job = Job()
     stage = Stage(job, "TV", 0.0, 1.0)
-    choice = choose_target(inputs, _plan(), stage)
-    return tv_within_reach(inputs, _plan(), job, stage, choice.target, shape=shape)
+    found, _ = tv_within_reach(inputs, _plan(), job, stage, target, shape=shape, start=start)
+    return found
 
 
 def _plan() -> Plan:
