@@ -38,7 +38,7 @@ def denoise(input_path: Path, output: Path, method: str, **given: Any) -> None:
     """Denoise INPUT (DICOM, NIfTI, NRRD, MHA, TIFF, NumPy) into the new file OUTPUT."""
     params = options.preset_params(method, given["preset"]) | options.given_params(given)
     options.require_kind(method, Kind.DENOISER, "reconstruct")
-    options.check_output(output, [input_path, given["mask"]], overwrite=given["overwrite"])
+    files.check_outputs(output, [input_path, given["mask"]], params, overwrite=given["overwrite"])
     guards.check_report(given["report"], output, overwrite=given["overwrite"])
     quiet = given["quiet"] or given["as_json"]
     read = files.open_volume(input_path, quiet=quiet, **options.reading(given))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib.apps.cli.console import echo_json, progress, say
-from ctrestorelib.apps.cli.options import numbers
+from ctrestorelib.apps.cli.options import check_output, numbers
 from ctrestorelib.core.errors import GeometryError
 from ctrestorelib.core.provenance import Provenance
 from ctrestorelib.core.units import Unit
@@ -89,13 +90,39 @@ def as_records(notes: tuple[Note, ...]) -> tuple[dict[str, str], ...]:
     return tuple({"code": n.code, "text": n.text} for n in notes)
 
 
+def parts_of(output: Path) -> tuple[str, str]:
+    """Return a file name's stem and its suffix, where ``.nii.gz`` is one."""
+    suffix = ".nii.gz" if output.name.endswith(".nii.gz") else output.suffix
+    return output.name.removesuffix(suffix), suffix
+
+
 def sidecar_of(output: Path) -> Path:
     """Return the provenance file beside a result: ``knee.nii.gz`` -> ``knee.json``."""
-    name = output.name
-    for suffix in (".nii.gz", output.suffix):
-        if suffix and name.endswith(suffix):
-            return output.with_name(name.removesuffix(suffix) + ".json")
-    return output.with_name(name + ".json")
+    return output.with_name(f"{parts_of(output)[0]}.json")
+
+
+def uncertainty_of(output: Path) -> Path:
+    """Return the expected errors' file: ``knee.nii.gz`` -> ``knee-uncertainty.nii.gz``."""
+    stem, suffix = parts_of(output)
+    return output.with_name(f"{stem}-uncertainty{suffix}")
+
+
+def check_outputs(
+    output: Path, inputs: Iterable[Path | None], params: Mapping[str, Any], *, overwrite: bool
+) -> None:
+    """Refuse to touch an input, or an existing file without ``--overwrite``.
+
+    Where the parameters ask for an uncertainty, that holds for its file too.
+
+    Raises
+    ------
+    UsageError
+        In both cases, before anything runs.
+    """
+    known = list(inputs)
+    check_output(output, known, overwrite=overwrite)
+    if params.get("uncertainty"):
+        check_output(uncertainty_of(output), known, overwrite=overwrite)
 
 
 def run_and_save(
@@ -108,10 +135,17 @@ def run_and_save(
     with progress(request.restorer.spec.title, quiet=quiet) as show:
         result = run_job(request, show)
     saved = save_result(result.volume, result.provenance, output, dtype)
+    if result.uncertainty is not None:
+        saved["uncertainty"] = str(uncertainty_of(output))
+        write_volume(result.uncertainty, uncertainty_of(output))
     if as_json:
         echo_json(saved)
-    else:
-        click.echo(f"Wrote {output} and {saved['sidecar']} in {result.provenance.seconds:.1f} s.")
+        return result
+    click.echo(f"Wrote {output} and {saved['sidecar']} in {result.provenance.seconds:.1f} s.")
+    if "uncertainty" in saved:
+        click.echo(f"Expected error of every voxel (standard deviation): {saved['uncertainty']}.")
+    elif getattr(request.resolved_params(), "uncertainty", False):
+        say("The method could not tell its uncertainty here; no map was written.")
     return result
 
 

@@ -67,7 +67,7 @@ def reconstruct(projections: Path, output: Path, method: str, **given: Any) -> N
     params = options.preset_params(method, given["preset"]) | options.given_params(given)
     options.require_kind(method, Kind.RECONSTRUCTOR, "denoise")
     sources = [projections, given["like"], given["prior"], given["mask"]]
-    options.check_output(output, sources, overwrite=given["overwrite"])
+    files.check_outputs(output, sources, params, overwrite=given["overwrite"])
     if given["check"]:
         scan_checks.check_outputs(output, sources, overwrite=given["overwrite"])
     quiet = given["quiet"] or given["as_json"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ctrestorelib.apps.cli.console import progress, say
+from ctrestorelib.apps.cli.files import parts_of
 from ctrestorelib.apps.cli.options import check_output
 from ctrestorelib.core.files import atomic_path
 from ctrestorelib.core.job import Job
@@ -24,13 +25,13 @@ from ctrestorelib.jobs.runner import JobResult
 
 def map_of(output: Path) -> Path:
     """Return the map beside a result: ``knee.nii.gz`` -> ``knee-measured-percent.nii.gz``."""
-    stem, suffix = _parts(output)
+    stem, suffix = parts_of(output)
     return output.with_name(f"{stem}-measured-percent{suffix}")
 
 
 def report_of(output: Path) -> Path:
     """Return the report beside a result: ``knee.nii.gz`` -> ``knee-check.json``."""
-    return output.with_name(f"{_parts(output)[0]}-check.json")
+    return output.with_name(f"{parts_of(output)[0]}-check.json")
 
 
 def check_outputs(output: Path, inputs: Iterable[Path | None], *, overwrite: bool) -> None:
@@ -79,9 +80,3 @@ def _tell(check: ReconstructionCheck, output: Path) -> None:
     if check.measured_percent is not None:
         click.echo(f"Measured share of every voxel in percent: {map_of(output)}.")
     click.echo(f"All figures: {report_of(output)}.")
-
-
-def _parts(output: Path) -> tuple[str, str]:
-    """Return a file name's stem and its suffix, where ``.nii.gz`` is one."""
-    suffix = ".nii.gz" if output.name.endswith(".nii.gz") else output.suffix
-    return output.name.removesuffix(suffix), suffix
