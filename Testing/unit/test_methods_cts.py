@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -297,6 +298,23 @@ def test_views_set_aside_choose_how_closely_total_variation_follows_the_data():
         chosen[i0] = choice.target
     assert chosen[1e7] < chosen[3e3]
     assert tv_choice.choose_target(inputs_of(109, views=4), plan, stage).tried == {}
+
+
+def test_with_many_views_only_a_clear_gain_brings_a_closer_fit():
+    plan = Plan("auto", "cpu", 1, 0, 1.0, (PlannedStage("TV", 1.0),))
+    stage = Stage(Job(), "TV", 0.0, 1.0)
+    found = {}
+    for i0 in (1e7, 1e5):
+        scan = inputs_of(109, views=18, i0=i0, arc=180.0)
+        unknown = replace(scan, projections=replace(scan.projections, i0=None))
+        known = tv_choice.choose_target(scan, plan, stage)
+        for before, after in pairwise(sorted(known.tried, reverse=True)):
+            fall = 1 - known.tried[after] / known.tried[before]
+            if after >= known.target and after < tv_choice.LEAST_TARGET:
+                assert fall > tv_choice.CLEAR_GAIN
+        found[i0] = (known.target, tv_choice.choose_target(unknown, plan, stage).target)
+    assert found[1e7][0] < tv_choice.LEAST_TARGET
+    assert found[1e5][0] == tv_choice.LEAST_TARGET > found[1e5][1]
 
 
 def test_views_set_aside_are_spread_and_never_at_the_ends():
