@@ -26,8 +26,20 @@ FEW_VIEWS, MORE_VIEWS = (6, 8, 10), 10
 
 
 def check(rows: Rows, default: str = DEFAULT) -> list[Bar]:
-    """Return every bar for every case that it looks at."""
-    return [bar for case in rows for bar in _of_case(case, rows, default)]
+    """Return every bar for every case that it looks at, and those of means."""
+    found = [bar for case in rows for bar in _of_case(case, rows, default)]
+    return [*found, *_mean_coverage(rows, default)]
+
+
+def _mean_coverage(rows: Rows, default: str) -> Iterator[Bar]:
+    """Yield what 90 % intervals cover on the mean of the bodies: what a calibration can promise."""
+    bodies = [c for c in rows if parts_of(c)[2] == USUAL and not parts_of(c)[0].is_outside]
+    known = [rows[c].get(default, {}).get("covered") for c in bodies]
+    told = [value for value in known if value is not None]
+    if told:
+        mean = {"covered": sum(told) / len(told)}
+        yield _between("share that 90 % intervals cover, mean", f"{len(told)} scans of bodies",
+                       mean, "covered", COVERED)  # fmt: skip
 
 
 def _of_case(case: str, rows: Rows, default: str) -> Iterator[Bar]:

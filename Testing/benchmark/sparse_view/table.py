@@ -55,6 +55,13 @@ detector shifted by 30 % of its width on a full turn, an arc of 210 degrees.
 _BONE = """Reference and reconstruction are thresholded at 200 HU; no clean-up. Distances in mm.
 
 """
+_WORST = """The cases in which the default is farthest from the reference, and those in which a
+rival that needs no reference is most ahead of it. All cases are drawn into the results folder
+(`gallery`), the worst slice of each among them. Pictures of drawn bodies, the bad cases too:
+[gallery](../explanation/gallery.md).
+
+"""
+_WORST_CASES = 5
 _DASH = "-"
 
 
@@ -76,6 +83,8 @@ def write_page(
         if chosen:
             own = {case: rows[case] for case in rows if case in chosen}
             parts += [f"## {title}\n\n", text, case_table(own)]
+    worst = worst_cases(rows)
+    parts += ["## Worst cases of the default\n\n", _WORST, worst] if worst else []
     bone = bone_table(rows)
     parts += ["## Bone by threshold\n\n", _BONE, bone] if bone else []
     parts += ["## A large volume\n\n", speed_table(speed)] if speed else []
@@ -185,6 +194,34 @@ def case_table(rows: Rows) -> str:
                 _number(r.get("unseen_percent"), 1), _number(r["seconds"], 1),
             ))  # fmt: skip
     return markdown(head, lines) + "\n"
+
+
+def worst_cases(rows: Rows) -> str:
+    """Return the cases with the largest errors and losses of the default, "" without it."""
+    mine = {case: row for case, row in rows.items() if DEFAULT in row}
+    if not mine:
+        return ""
+    errors = sorted(mine, key=lambda c: -mine[c][DEFAULT]["rmse"])[:_WORST_CASES]
+    lines = [(c, _number(mine[c][DEFAULT]["rmse"], 0), *_ahead(mine[c])) for c in errors]
+    behind = sorted(mine, key=lambda c: -_rival(mine[c])[1])[:_WORST_CASES]
+    lines += [(c, _number(mine[c][DEFAULT]["rmse"], 0), *_ahead(mine[c])) for c in behind]
+    head = ("case", "RMSE HU", "best rival", "its PSNR less that of the default, dB")
+    return markdown(head, list(dict.fromkeys(lines))) + "\n"
+
+
+def _rival(row: Mapping[str, Record]) -> tuple[str, float]:
+    """Return the best method that needs no reference, and by how many dB it is ahead."""
+    oracles = {m.name for m in METHODS if m.group == ORACLE}
+    others = {n: r["psnr"] for n, r in row.items() if n != DEFAULT and n not in oracles}
+    if not others:
+        return _DASH, float("-inf")
+    name = max(others, key=lambda n: others[n])
+    return name, others[name] - row[DEFAULT]["psnr"]
+
+
+def _ahead(row: Mapping[str, Record]) -> tuple[str, str]:
+    name, gain = _rival(row)
+    return name, _DASH if name == _DASH else f"{gain:+.2f}"
 
 
 def bone_table(rows: Rows) -> str:

@@ -158,9 +158,9 @@ def outcomes(rows: dict, promise: str) -> list[bool | None]:
 def test_bars_are_met_missed_or_not_measured():
     row = {"os-sart": record(25), "tv tuned": record(28), "deepsparse": record(27.5)}
     good = {"hip-10-1e5": {**row, "cts": record(29, covered=0.9)}}
-    assert [b.met for b in bars.check(good)] == [True] * 5
+    assert [b.met for b in bars.check(good)] == [True] * 6
     poor = {"hip-10-1e5": {**row, "cts": record(27.7, chi_squared=2.0, covered=0.99)}}
-    assert [b.met for b in bars.check(poor)] == [False] * 5
+    assert [b.met for b in bars.check(poor)] == [False] * 6
     assert [b.met for b in bars.check({"hip-10-1e5": row})] == [None] * 5
 
 
@@ -172,6 +172,27 @@ def test_bars_compare_a_changed_scan_with_the_usual_one():
     assert outcomes(rows, "from 1e6") == [True]
     del rows["chest-10-clean"]
     assert outcomes(rows, "known change") == [None, None]
+
+
+def test_the_mean_coverage_is_that_of_bodies_with_noise():
+    rows = {"hip-10-1e5": {"cts": record(29, covered=0.84)},
+            "hip-24-1e5": {"cts": record(29, covered=0.95)},
+            "hip-10-clean": {"cts": record(29, covered=0.1)},
+            "tooth-10-real": {"cts": record(29, covered=0.1)},
+            "chest-10-1e5": {"cts": record(29), "tv": record(28)}}  # fmt: skip
+    (mean,) = [b for b in bars.check(rows) if b.promise.endswith("mean")]
+    assert (mean.case, mean.value, mean.met) == ("2 scans of bodies", "0.895", True)
+
+
+def test_the_page_names_the_cases_where_the_default_is_worst():
+    rows = {f"hip-{n}-1e5": {"cts": record(30, rmse=n), "tv": record(29), "tv tuned": record(40)}
+            for n in (6, 8, 10, 24, 60)}  # fmt: skip
+    rows["chest-6-1e5"] = {"cts": record(30, rmse=90), "tv": record(29), "fdk": record(31.25)}
+    lines = table.worst_cases(rows).splitlines()
+    assert lines[2] == "| chest-6-1e5 | 90 | fdk | +1.25 |"
+    assert lines[3] == "| hip-60-1e5 | 60 | tv | -1.00 |"  # who looks at the reference is no rival
+    assert len(lines) == len(set(lines))
+    assert table.worst_cases({"hip-6-1e5": {"tv": record(29)}}) == ""
 
 
 def test_the_speed_bar_needs_a_measurement():
