@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -281,6 +282,22 @@ def test_parameters_go_through_json_and_a_wrong_folder_is_told(tmp_path):
     assert params_from(cts.CtsParams, params_to_json(params)) == params
     with pytest.raises(WeightsError, match="no trained network"):
         reconstruct(inputs_of(108), weights=str(tmp_path))
+
+
+def test_expected_errors_are_scaled_as_measured_on_such_grids(monkeypatch, tmp_path):
+    told = {"factors": {"same": 1.25, "finer": 1.5}}
+    network = SimpleNamespace(calibration=lambda: told)
+    monkeypatch.setattr(cts, "released", lambda: {"cts-prior": network})
+    monkeypatch.setattr(cts, "absent_weights", lambda *_: [])
+    large = VolumeGeometry.from_spacing((256, 200, 200), (1.0,) * 3)
+    inputs = inputs_of(108)
+    factors = [cts._calibration(cts.CtsParams(), replace(inputs, grid=g)) for g in (GRID, large)]
+    assert factors == [1.25, 1.5]
+    assert cts._calibration(cts.CtsParams(weights=str(tmp_path)), inputs) == 1.0
+    for damaged in (0.0, "much", None):
+        told["factors"]["same"] = damaged
+        with pytest.raises(WeightsError, match="plausible"):
+            cts._calibration(cts.CtsParams(), inputs)
 
 
 def test_views_set_aside_choose_how_closely_total_variation_follows_the_data():

@@ -12,6 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
+from ctrestorelib.core.units import MU_WATER_PER_MM  # noqa: E402
+from ctrestorelib.inference import staged  # noqa: E402
 from ctrestorelib.networks.volume_unet import VolumeUNet  # noqa: E402
 from ctrestorelib.recon import tv_pyramid  # noqa: E402
 from ctrestorelib.training.export import save_weights  # noqa: E402
@@ -40,25 +42,45 @@ def test_outside_objects_lie_in_air_and_follow_from_their_seed(script, kind):
     assert not np.array_equal(one.values, other.values)
 
 
-def test_a_scan_is_measured_whole(script, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["foam-000", "foam-002"])  # on twice as fine a grid, on the same
+def test_a_scan_is_measured_as_people_get_it(script, tmp_path, monkeypatch, name):
     monkeypatch.setattr(tv_pyramid, "COARSE_STEPS", 12)
     torch.manual_seed(2)
     network = VolumeUNet(width=4, levels=2)
-    save_weights(network, tmp_path / "cts" / "prior" / "final.safetensors")
-    script.measure("foam-001", [], 32, tmp_path / "cts", tmp_path)
-    found = script.read(tmp_path / "foam-001.npz")
-    # An untrained network proposes nothing, so that nothing is gained and nothing confirmed.
-    assert found["share"] in (None, 0.0)
-    assert found["rmse_hu"]["1.0"] <= 1.02 * found["rmse_tv_hu"]
-    assert found["drawn"].shape[0] == 2
-    assert (found["drawn"][1] > 0).all()
-    assert "foam-001" in script.table([found])
+    save_weights(network, tmp_path / "weights.safetensors")
+    # Views set aside would confirm nothing of an untrained network; here none can be spared.
+    monkeypatch.setattr(staged, "views_to_leave_out", lambda _: ())
+    monkeypatch.setattr(staged, "UNEXPLAINED", np.inf)  # after so few steps
+    script.measure(name, [], 32, tmp_path / "weights.safetensors", tmp_path)
+    found = script.read(tmp_path / f"{name}.npz")
+    assert found["grid"] == {"foam-000": script.TWICE, "foam-002": script.SAME}[name]
+    assert 4 <= found["views"] <= 60
+    made, expected = found["drawn"]
+    assert made.size == expected.size > 500
+    assert (expected > 0).all()
+    assert 0.0 < np.abs(made).mean() < MU_WATER_PER_MM
+    assert name in script.table([found])
 
 
-def test_the_factor_covers_what_it_promises(script):
+def test_a_short_arc_is_kept_without_expected_errors(script, tmp_path, monkeypatch):
+    torch.manual_seed(2)
+    save_weights(VolumeUNet(width=4, levels=2), tmp_path / "weights.safetensors")
+    monkeypatch.setattr(script, "plain_because", lambda _: staged.SHORT_ARC)
+    script.measure("grating-001", [], 16, tmp_path / "weights.safetensors", tmp_path)
+    found = script.read(tmp_path / "grating-001.npz")
+    assert found["drawn"].shape == (2, 0)
+    assert staged.SHORT_ARC in script.table([found])
+    assert script.calibrated([found])["without_expected_errors"] == 1
+
+
+def test_each_factor_covers_what_it_promises(script):
     rng = np.random.default_rng(5)
-    kept = [{"drawn": np.stack([rng.normal(0, 2.0, 4000), np.full(4000, 0.5)])} for _ in range(6)]
+    kept = [
+        {"grid": grid, "drawn": np.stack([rng.normal(0, sd, 4000), np.full(4000, 0.5)])}
+        for grid, sd in (("same", 2.0), ("finer", 3.0)) for _ in range(6)
+    ]  # fmt: skip
     found = script.calibrated(kept)
-    assert found["factors"]["all"] == pytest.approx(4.0, rel=0.03)  # stated 0.5, true 2
+    assert found["factors"]["same"] == pytest.approx(4.0, rel=0.03)  # stated 0.5, true 2
+    assert found["factors"]["finer"] == pytest.approx(6.0, rel=0.03)
     assert found["covered"]["50 %"] == pytest.approx(0.9, abs=0.01)
     assert json.dumps(found)

@@ -80,7 +80,7 @@ class StagedSettings:
     coarse
         Most voxels across of the coarse grid.
     calibration
-        Factor of the predicted errors.
+        Factor of the expected errors, as measured on fresh scans.
     """
 
     strength: float = 1.0
@@ -198,7 +198,7 @@ class StagedReconstruction:
         """Return the share of the correction to keep, and what was found."""
         if found is None:
             return 0.0, {"learned": NOT_WANTED if self.settings.strength == 0.0 else NO_NETWORK}
-        expected = found.expected_error() * self.settings.calibration
+        expected = found.expected_error()
         report: dict[str, Any] = {"expected_error_in_water": expected}
         if expected > LARGEST_ERROR:
             return 0.0, report | {"learned": "not used: the network does not know such objects"}
@@ -241,9 +241,8 @@ class StagedReconstruction:
         if found is None or not share > 0.0:
             return None, None
         moved = found.base.session.operator.to_numpy(found.better.values - found.base.values)
-        sd = found.better.scale * np.float32(LAPLACE_SD * self.settings.calibration)
-        sd = np.sqrt(sd * sd + np.square((1.0 - share) * moved))
-        return moved * np.float32(share), sd
+        sd = np.hypot(found.better.scale * LAPLACE_SD, (1.0 - share) * moved)
+        return moved * np.float32(share), (self.settings.calibration * sd).astype(np.float32)
 
     def _finished(
         self, fine: TvLevel, gain: Floats | None, sd: Floats | None, stage: Stage, *, refine: bool

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from ctrestorelib.core.errors import InputError, WeightsError
+from ctrestorelib.core.errors import WeightsError
 from ctrestorelib.core.job import Job
 from ctrestorelib.core.params import Param
 from ctrestorelib.core.units import Unit
@@ -58,8 +58,9 @@ class CtsParams:
         bool,
         Param(
             "Uncertainty map",
-            "Adds a volume with the error that the network expects in every voxel. Not calibrated "
-            "yet: a guide to where, not how much.",
+            "Adds a volume with the expected error of every voxel, one standard deviation. On "
+            "fresh scans 1.64 times as much held the truth in 90 % of the voxels on the mean, in "
+            "single scans in 75 to 97 %.",
         ),
     ] = False
     weights: Annotated[
@@ -135,7 +136,7 @@ class Cts:
             strength=params.prior,
             check=params.check,
             coarse=COARSE,
-            calibration=_calibration(params),
+            calibration=_calibration(params, inputs),
         )
         with array_threads(plan.threads):
             found = StagedReconstruction(networks, settings).run(inputs, plan, job, plan.stages)
@@ -187,17 +188,25 @@ def _files(params: CtsParams) -> dict[str, Path]:
     return found
 
 
-def _calibration(params: CtsParams) -> float:
-    """Return the factor of the predicted errors that was measured on held-out scans."""
+def _calibration(params: CtsParams, inputs: Inputs) -> float:
+    """Return the factor of the expected errors that was measured on fresh scans; 1 if none was.
+
+    Where the voxels are smaller than those of the networks' grid, errors are larger than these
+    can know.
+    """
+    from ctrestorelib.inference.staged import coarse_grid_shape
+
     name = f"cts-{NETWORKS[0]}"
     if params.weights or absent_weights([name]):
         return 1.0
+    _, grid = inputs.require_scan()
+    kind = "same" if coarse_grid_shape(grid.shape, COARSE) == grid.shape else "finer"
     factors = released()[name].calibration().get("factors", {})
-    factor = float(factors.get("all", 1.0)) if isinstance(factors, dict) else 1.0
-    if not 0.0 < factor < 100.0:
-        message = f"The calibration of {name} is not a plausible factor: {factor}."
-        raise InputError(message, hint="Install CTRestore again.")
-    return factor
+    factor = factors.get(kind, 1.0) if isinstance(factors, dict) else None
+    if not isinstance(factor, int | float) or not 0.0 < factor < 100.0:
+        message = f"The calibration of {name} holds no plausible factor: {factor!r}."
+        raise WeightsError(message, hint="Install CTRestore again.")
+    return float(factor)
 
 
 def _estimate(found: StagedResult, report: dict[str, Any], *, wanted: bool) -> Estimate:
