@@ -36,10 +36,15 @@ def test_the_learned_denoiser_is_the_default_with_either_runtime(installed, runt
     assert default_method(Kind.DENOISER).spec.id == "ctd"
 
 
+def test_the_learned_reconstructor_is_the_default_where_torch_is(installed):
+    installed("torch")
+    assert default_method(Kind.RECONSTRUCTOR).spec.id == "cts"
+
+
 def test_without_a_runtime_it_is_a_classical_one(installed):
     installed()
     assert default_method(Kind.DENOISER).spec.id == "nlm"
-    assert default_method(Kind.RECONSTRUCTOR).spec.id == "tv"
+    assert default_method(Kind.RECONSTRUCTOR).spec.id == "tv-views"
     assert "onnxruntime or torch" in lacks(method("ctd"))
 
 

@@ -4,7 +4,8 @@ Layer: inference. On a grid of up to 128 voxels across: a total-variation volume
 correction of it, back to the measurements, a second correction, back again. Views set aside decide
 how much of that is kept, down to nothing. The correction is then added to the total-variation
 volume on the full grid, pulled to the measurements, refined, and pulled to them again. Without
-networks the result is that of total variation; so it is over short arcs.
+networks the result is that of total variation; so it is over short arcs and with more views than
+any scan of the training had.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrestorelib.core.job import Job, Stage
+from ctrestorelib.geometry.scan import ConeBeamGeometry
 from ctrestorelib.inference.left_out import Verdict, judge, object_mask
 from ctrestorelib.recon.arrays import Array
 from ctrestorelib.recon.chosen_tv import plain_tv, spans_too_little, tv_within_reach
@@ -63,6 +65,9 @@ CHOICE_SHARE = 0.6
 NOT_WANTED = "not wanted"
 NO_NETWORK = "not used: there is no trained network"
 SHORT_ARC = "not used: the views span too short an arc"
+MOST_VIEWS = 64
+"""Scans of the training have up to 60 views."""
+MANY_VIEWS = "not needed: it was learned for scans of few views"
 LAPLACE_SD = 2.0**0.5
 """Standard deviation of a Laplace distribution of scale 1."""
 
@@ -119,6 +124,13 @@ def coarse_grid_shape(shape: tuple[int, int, int], most: int = COARSE) -> tuple[
     return k, j, i
 
 
+def plain_because(geometry: ConeBeamGeometry) -> str:
+    """Return why a scan gets plain total variation, without choice or correction; "" if not."""
+    if spans_too_little(geometry):
+        return SHORT_ARC
+    return MANY_VIEWS if geometry.views > MOST_VIEWS else ""
+
+
 @dataclass(frozen=True, eq=False)
 class StagedReconstruction:
     """Runs the stages with the networks that are there.
@@ -147,8 +159,8 @@ class StagedReconstruction:
             Titles and shares: first estimate, correction, check, full grid, back to the data.
         """
         scan, grid = inputs.require_scan()
-        if spans_too_little(scan.geometry):
-            return _total_variation(inputs, plan, job)
+        if why := plain_because(scan.geometry):
+            return _total_variation(inputs, plan, job, why)
         titles = iter(stages)
         shape = coarse_grid_shape(grid.shape, self.settings.coarse)
         with _open(job, next(titles)) as stage:
@@ -309,10 +321,10 @@ def _refusal(misfit: float, plain: float) -> str:
     return ""
 
 
-def _total_variation(inputs: Inputs, plan: Plan, job: Job) -> StagedResult:
+def _total_variation(inputs: Inputs, plan: Plan, job: Job, why: str) -> StagedResult:
     """Return what the method ``tv`` gives."""
     session, answer = plain_tv(inputs, plan, job)
-    report = {"learned": SHORT_ARC, **answer.report}
+    report = {"learned": why, **answer.report}
     _tell_of_fall_back(report, job)
     return StagedResult(session, answer.solution.values, None, report)
 

@@ -22,6 +22,7 @@ from ctrestorelib.restorer.spec import Kind, Maturity, Needs, Reference, Restore
 from ctrestorelib.weights.store import FOLDER, absent_weights, released, weights_file
 
 if TYPE_CHECKING:
+    from ctrestorelib.geometry.scan import ConeBeamGeometry
     from ctrestorelib.inference.staged import StagedResult
     from ctrestorelib.recon.learned_prior import TorchCorrector
 
@@ -35,7 +36,7 @@ _NETWORK_SECONDS = 0.8e-6  # per voxel, one core: measured
 
 @dataclass(frozen=True, kw_only=True)
 class CtsParams:
-    """Settings of the default reconstructor."""
+    """How far to trust what was learned."""
 
     prior: Annotated[
         float,
@@ -112,8 +113,8 @@ class Cts:
 
     def plan(self, shapes: InputShapes, params: CtsParams, budget: Budget) -> Plan:
         """Return memory, time and stages; see the restorer protocol."""
-        _, grid = shapes.require_scan()
-        stages = _stages(grid.shape, params)
+        scan, grid = shapes.require_scan()
+        stages = _stages(scan, grid.shape, params)
         plan = plan_iterations(shapes, budget, _FOOTPRINT, stages)
         host = plan.peak_host_bytes + _NETWORK_BYTES
         require_fit(host, budget, "Choose a smaller grid, or close other programs.")
@@ -144,11 +145,16 @@ class Cts:
         return _estimate(found, report, wanted=params.uncertainty)
 
 
-def _stages(shape: tuple[int, int, int], params: CtsParams) -> tuple[tuple[str, int], ...]:
+def _stages(
+    scan: ConeBeamGeometry, shape: tuple[int, int, int], params: CtsParams
+) -> tuple[tuple[str, int], ...]:
     """Return titles and work of the stages, in iterations on the full grid."""
-    from ctrestorelib.inference.staged import coarse_grid_shape
+    from ctrestorelib.inference.staged import coarse_grid_shape, plain_because
+    from ctrestorelib.recon.chosen_tv import plain_stages
     from ctrestorelib.recon.tv_pyramid import FINE_STEPS
 
+    if plain_because(scan):
+        return plain_stages(scan.views)
     coarse = coarse_grid_shape(shape, COARSE)
     times = max(shape) / max(coarse)
     small = 1.0 / times**3

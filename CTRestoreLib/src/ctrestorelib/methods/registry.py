@@ -24,7 +24,7 @@ from ctrestorelib.weights.store import absent_weights
 ENTRY_POINTS = "ctrestorelib.methods"
 PREFERRED = {
     Kind.DENOISER: ("ctd", "nlm", "tv-denoise", "anisotropic-diffusion"),
-    Kind.RECONSTRUCTOR: ("tv", "fdk"),
+    Kind.RECONSTRUCTOR: ("cts", "tv-views", "tv", "fdk"),
 }
 """Defaults, best first. The first that can run is what everyone gets who names no method."""
 

@@ -37,8 +37,12 @@ def spans_too_little(geometry: ConeBeamGeometry) -> bool:
 def plain_tv(inputs: Inputs, plan: Plan, job: Job) -> tuple[Session, Answer]:
     """Return what the method ``tv`` gives, in stages of its own."""
     session = open_session(inputs, plan, job)
-    steps = int(TV_PRESETS[preset_name(session.scan.views)]["iterations"])
-    return session, run_tv(session, Runner(session, job, tv_stages(steps)))
+    return session, run_tv(session, Runner(session, job, plain_stages(session.scan.views)))
+
+
+def plain_stages(views: int) -> tuple[tuple[str, int], ...]:
+    """Return titles and steps of the stages of :func:`plain_tv`."""
+    return tv_stages(int(TV_PRESETS[preset_name(views)]["iterations"]))
 
 
 def chosen_stages(shape: tuple[int, int, int]) -> tuple[tuple[str, int], ...]:

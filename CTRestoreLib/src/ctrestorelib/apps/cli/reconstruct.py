@@ -24,7 +24,7 @@ from ctrestorelib.restorer.spec import Kind
 @click.command("reconstruct", cls=options.MethodCommand)
 @click.argument("projections", type=options.path_type)
 @click.argument("output", type=options.path_type)
-@options.method_option(Kind.RECONSTRUCTOR, "tv")
+@options.method_option(Kind.RECONSTRUCTOR, "cts, or tv-views where cts cannot run")
 @options.preset_option
 @click.option("--geometry", type=options.path_type, help="Geometry file: our JSON or RTK XML.")
 @click.option("--i0", type=float, help="Reading without an object; makes the projections counts.")
