@@ -237,6 +237,18 @@ def test_a_scan_can_be_reconstructed(knee):
     assert knee.ask("len(state.ui_jobs['results'])") == 2
 
 
+def test_a_run_that_fails_does_not_look_like_one_that_is_done(knee):
+    knee.enter(denoise_method="nlm")
+    knee.press("denoise", "apply")
+    knee.until("desk.session._child is not None and desk.session._child.pid")
+    knee.do("import os, signal; os.kill(desk.session._child.pid, signal.SIGKILL)")
+    knee.until("not desk.busy and state.ui_denoise['run']['failed']")
+    assert "Done" not in knee.ask("state.ui_denoise['status']")
+    knee.press("denoise", "apply")
+    knee.until("state.ui_denoise['status'].startswith('Done in')")
+    assert not knee.ask("state.ui_denoise['run']['failed']")
+
+
 def test_the_comparison_opens_follows_and_closes(knee):
     knee.press("denoise", "apply")
     knee.until("not desk.busy and not state.ui_compare['why_show']")

@@ -8,10 +8,11 @@ from typing import Any
 from trame.widgets import html
 
 from ctrestorelib.apps.web.session.panels.panel import Panel
+from ctrestorelib.mrml.outcome import Outcome
 from ctrestorelib.mrml.session import State
 from ctrestorelib.mrml.tasks.task import missing_packages
 
-IDLE = {"running": False, "cancelling": False, "percent": 0, "waits": False}
+IDLE = {"running": False, "cancelling": False, "percent": 0, "waits": False, "failed": False}
 
 
 class RunRow:
@@ -39,7 +40,7 @@ class RunRow:
         self._panel, self._make_task = panel, make_task
         self._make_tasks = make_tasks or (lambda: [make_task()])
         self._mine: list[Any] = []
-        self._was_running = False
+        self._was_running = self._failed = False
         panel.show(run=dict(IDLE))
 
     @property
@@ -62,7 +63,8 @@ class RunRow:
                          self.cancel, "Stops the run. Nothing is changed.",
                          v_if=f"{run}.running")  # fmt: skip
         progress_bar(run, "Progress of the run")
-        panel.line("status", classes="pg-status", role="status", aria_live="polite")
+        shown = f"{{'pg-status': true, 'pg-failed': {run}.failed}}"
+        panel.line("status", classes=(shown,), role="status", aria_live="polite")
 
     def apply(self) -> None:
         """Start, or queue, what the settings say now."""
@@ -91,14 +93,18 @@ class RunRow:
         if self.running:
             run |= {"running": True, "cancelling": cancelling,
                     "percent": round(100 * session.fraction)}  # fmt: skip
+            self._failed = False
             self._panel.show(status=session.sentence)
         elif self._was_running and session.outcomes:
-            self._panel.show(status=session.outcomes[-1].text)
-            waiting = session.waiting
-            self._mine = [t for t in self._mine if any(t is other for other in waiting)]
+            self._ended(session.outcomes[-1], session.waiting)
         self._was_running = self.running
         why = "It is being cancelled." if cancelling else ""
-        self._panel.show(run=run, why_cancel=why)
+        self._panel.show(run={**run, "failed": self._failed}, why_cancel=why)
+
+    def _ended(self, outcome: Outcome, waiting: Sequence[Any]) -> None:
+        self._failed = outcome.failed
+        self._panel.show(status=outcome.text)
+        self._mine = [t for t in self._mine if any(t is other for other in waiting)]
 
 
 def progress_bar(run: str, label: str) -> None:
