@@ -194,6 +194,7 @@ def _start(state: TvState, before: TvLevel, session: Session) -> None:
     )  # rays through a voxel, fine / coarse
     factor = np.float32(shrink**2 / rays)
     state.data_dual[:] = now.asarray(fine * factor)
+    state.data_dual *= session.problem.weights > 0  # else rays without a reading spoil all sums
     # y = weight * w * residual: the weight against TV follows from the duals' and variances' sizes.
     w_now, w_was = (float((s.problem.weights).mean()) for s in (session, before.session))
     state.data_weight = coarse.data_weight * float(factor) * w_was / max(w_now, 1e-30)
