@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ctrestorelib.core.job import Job
+from ctrestorelib.core.job import Job, Stage
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
 from ctrestorelib.geometry.projections import ProjectionKind, ProjectionSet
@@ -13,7 +13,9 @@ from ctrestorelib.geometry.scan import ConeBeamGeometry
 from ctrestorelib.methods import tv, tv_views
 from ctrestorelib.physics.operators import XrayOperator
 from ctrestorelib.recon import chosen_tv
-from ctrestorelib.restorer.plan import Budget
+from ctrestorelib.recon import tv as tv_step
+from ctrestorelib.recon.tv_pyramid import tv_pyramid
+from ctrestorelib.restorer.plan import Budget, Plan, PlannedStage
 from ctrestorelib.restorer.protocol import Inputs
 
 BUDGET = Budget(host_bytes=8 * 2**30, threads=1)
@@ -29,10 +31,10 @@ def body():
     return values.astype(np.float32)
 
 
-def scanned(views=12, i0=1e5, arc=180.0):
+def scanned(views=12, i0=1e5, arc=180.0, cols=40):
     geometry = ConeBeamGeometry.circular(
         sod_mm=300.0, sdd_mm=450.0, angles_rad=np.deg2rad(np.arange(views) * arc / views),
-        detector_shape=(40, 40), pixel_mm=(5.0, 5.0),
+        detector_shape=(40, cols), pixel_mm=(5.0, 5.0),
     )  # fmt: skip
     operator = XrayOperator(geometry, GRID, threads=1)
     lines = operator.to_numpy(operator(operator.asarray(body())))
@@ -101,3 +103,37 @@ def test_a_scan_that_no_volume_explains_gets_a_target_within_reach():
     assert found.report["tv_misfit_allowed"] >= 2
     assert found.report["tv_misfit_allowed"] >= found.report["tv_misfit_chosen"]
     assert error(found) < error(plain)
+
+
+def test_no_looser_target_is_taken_than_comes_nearer_to_the_measurements(monkeypatch):
+    inputs = scanned(views=12, i0=1e6)
+    drawn = np.random.default_rng(1).normal(0, 0.03, inputs.projections.values.shape)
+    broken = inputs.projections.replace(values=inputs.projections.values + np.float32(drawn))
+    misfits, solve = {}, chosen_tv.tv_pyramid
+
+    def watched(*given, target, **more):
+        found = solve(*given, target=target, **more)
+        misfits[target] = found.session.problem.misfit_of(found.values)
+        return found
+
+    monkeypatch.setattr(chosen_tv, "tv_pyramid", watched)
+    found = reconstruct(tv_views.RESTORER, Inputs(projections=broken, grid=GRID))
+    assert len(misfits) > 1
+    taken = found.report["tv_misfit_allowed"]
+    assert misfits[taken] == min(misfits.values())
+
+
+def test_a_finer_grid_goes_on_where_the_coarse_one_ended_though_rays_miss_it(monkeypatch):
+    weights, find = [], tv_step._multiplier
+
+    def watched(*given):
+        weights.append(find(*given))
+        return weights[-1]
+
+    monkeypatch.setattr(tv_step, "_multiplier", watched)
+    inputs, plan = scanned(cols=80), Plan("auto", "cpu", 1, 0, 1.0, (PlannedStage("TV", 1.0),))
+    stage = Stage(Job(), "TV", 0.0, 1.0)
+    coarse = tv_pyramid(inputs, plan, Job(), stage, shape=(12, 12, 12))
+    weights.clear()
+    tv_pyramid(inputs, plan, Job(), stage, start=coarse)
+    assert weights[0] > 0.5 * weights[-1] > 0

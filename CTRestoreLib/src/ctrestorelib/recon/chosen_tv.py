@@ -23,7 +23,8 @@ SHORTEST_ARC_RAD = np.deg2rad(100.0)
 REACHED, EXPLAINED = 1.5, 2.0
 """A target is reached if the misfit is at most so many times as large, or explains the measurements
 to this chi-squared. Where no volume explains them (scatter, a geometry that is not quite right),
-steps towards a target out of reach swing farther and farther from it."""
+steps towards a target out of reach swing farther and farther from it: a looser one is taken as long
+as it ends nearer to the measurements, no further, for it also smooths."""
 FIRST_TRY = 0.6
 """Share of the last stage that its first target takes."""
 TITLES = "Choose the smoothing", "Remove streaks within the noise"
@@ -103,17 +104,22 @@ def tv_within_reach(
 
     Arguments as of :func:`~ctrestorelib.recon.tv_pyramid.tv_pyramid`.
     """
-    looser = [t for t in reversed(TARGETS) if t >= target]
-    done, share = 0.0, FIRST_TRY
-    for wanted in looser:
+    best: tuple[TvLevel, float] | None = None
+    least, done, share = np.inf, 0.0, FIRST_TRY
+    for wanted in (t for t in reversed(TARGETS) if t >= target):
         part = part_of(stage, done, share)
         found = tv_pyramid(
             inputs, plan, job, part, shape=shape, start=start, target=wanted, watch=watch
         )
-        if found.session.problem.misfit_of(found.values) <= max(REACHED * wanted, EXPLAINED):
+        misfit = found.session.problem.misfit_of(found.values)
+        if best is not None and misfit >= least:
+            break
+        best, least = (found, wanted), misfit
+        if misfit <= max(REACHED * wanted, EXPLAINED):
             break
         done, share = done + share, (1.0 - done - share) / 2
-    return found, wanted
+    assert best is not None
+    return best
 
 
 def _watched(job: Job, stage: Stage) -> Callable[[Session], Watch]:
