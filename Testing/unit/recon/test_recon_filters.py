@@ -57,35 +57,23 @@ def test_padding_is_the_next_fast_length(wish, length):
     assert fast_length(wish) == length
 
 
-@pytest.mark.parametrize("backend", ["torch", "scipy"])
-def test_filtering_is_the_direct_convolution(backend):
-    pytest.importorskip(backend)
+def test_filtering_is_the_direct_convolution():
     rows = np.random.default_rng(0).normal(size=(2, 3, 37)).astype(np.float32)
     distance = np.abs(np.subtract.outer(np.arange(37), np.arange(37)))
     expected = rows @ ramp_kernel(200)[distance]
     filtered = rows.copy()
-    RowFilter(37, backend=backend)(filtered)
+    RowFilter(37)(filtered)
     np.testing.assert_allclose(filtered, expected, atol=2e-6)
 
 
-@pytest.mark.parametrize("backend", ["torch", "scipy"])
-def test_tails_take_part_outwards(backend):
-    pytest.importorskip(backend)
+def test_tails_take_part_outwards():
     whole = np.random.default_rng(1).normal(size=(4, 40)).astype(np.float32)
     reference = whole.copy()
-    RowFilter(40, window=Window.HANN, backend=backend)(reference)
+    RowFilter(40, window=Window.HANN)(reference)
     part = whole[:, 10:33].copy()
-    row_filter = RowFilter(23, window=Window.HANN, extension=(10, 7), backend=backend)
-    with row_filter.running() as apply:
-        apply(part, whole[:, :10][:, ::-1], whole[:, 33:])
+    row_filter = RowFilter(23, window=Window.HANN, extension=(10, 7))
+    row_filter.apply(part, whole[:, :10][:, ::-1], whole[:, 33:])
     np.testing.assert_allclose(part, reference[:, 10:33], atol=1e-4)
     short = whole[:, 10:33].copy()
-    RowFilter(23, window=Window.HANN, backend=backend)(short)
+    RowFilter(23, window=Window.HANN)(short)
     assert np.abs(short - part).max() > 1e-2
-
-
-def test_threads_are_given_back():
-    torch = pytest.importorskip("torch")
-    before = torch.get_num_threads()
-    RowFilter(8, backend="torch", threads=before + 3)(np.ones((1, 2, 8), dtype=np.float32))
-    assert torch.get_num_threads() == before

@@ -173,7 +173,6 @@ def prepare(
         window=window,
         cutoff=cutoff,
         extension=extension(shares, cols, truncation),
-        backend=filter_backend(),
         threads=choose_threads(threads),
     )
     scale = 1.0 / (sample_spacing_mm(geometry) * _isocentre_depth(geometry) ** 2)
@@ -214,13 +213,6 @@ def run(
             _filter(values[views], setup, views, block[: part.views])
             add(give(block[: part.views]), part)
     return np.asarray(out if device == "cpu" else out.cpu().numpy())
-
-
-def filter_backend() -> str:
-    """Return ``"torch"`` where it is installed, else ``"scipy"``."""
-    from ctrestorelib.physics.backend import available
-
-    return "torch" if available("torch") else "scipy"
 
 
 def warn_about(setup: FdkSetup, job: Job) -> None:
@@ -268,18 +260,17 @@ def _filter(
     rays = np.broadcast_to(rays, block.shape)[..., setup.columns]
     padded = setup.columns.stop - setup.columns.start < block.shape[-1]
 
-    with setup.row_filter.running() as apply:
+    def work(first: int, last: int) -> None:
+        for view in range(first, last):
+            if padded:
+                block[view] = 0.0
+            target = block[view][:, setup.columns]
+            np.multiply(values[view], rays[view], out=target)
+            np.multiply(target, setup.factors[views.start + view], out=target)
+            tails = _tails(target, rays[view], setup, views.start + view)
+            setup.row_filter.apply(block[view], *tails)
 
-        def work(first: int, last: int) -> None:
-            for view in range(first, last):
-                if padded:
-                    block[view] = 0.0
-                target = block[view][:, setup.columns]
-                np.multiply(values[view], rays[view], out=target)
-                np.multiply(target, setup.factors[views.start + view], out=target)
-                apply(block[view], *_tails(target, rays[view], setup, views.start + view))
-
-        share_work(work, len(values), setup.row_filter.threads)
+    share_work(work, len(values), setup.row_filter.threads)
 
 
 def _tails(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctrestorelib.physics.backend import available, choose_backend
+from ctrestorelib.physics.backend import choose_backend
 from ctrestorelib.recon.detector import block_views
 from ctrestorelib.recon.footprint import TORCH_BYTES
 from ctrestorelib.restorer.plan import (
@@ -47,7 +47,7 @@ def plan_fdk(shapes: InputShapes, budget: Budget, *, residual: bool = False) -> 
     on_host = budget.device == "cpu"
     work = _work_bytes(shapes, backend)
     # Projections, the volume, and once more the volume while it is converted to HU.
-    host = BASE_BYTES + (TORCH_BYTES if available("torch") else 0)
+    host = BASE_BYTES + (TORCH_BYTES if backend == "torch" else 0)
     host += 4 * shapes.readings + max(8 * shapes.voxels, 4 * shapes.voxels + work)
     host += 4 * 6 * shapes.readings if residual else 0
     require_fit(host, budget, _HINT)

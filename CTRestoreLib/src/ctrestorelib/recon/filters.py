@@ -8,11 +8,9 @@ Computerized Tomographic Imaging, 1988, section 3.3, doi:10.1137/1.9780898719277
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,8 +114,6 @@ class RowFilter:
     extension
         Columns by which rows may be continued beyond their first and their last column (where
         the object overfills them); 0 for none.
-    backend
-        ``"torch"`` or ``"scipy"``.
     threads
         Processor cores to use.
     """
@@ -126,7 +122,6 @@ class RowFilter:
     window: Window = Window.RAM_LAK
     cutoff: float = 1.0
     extension: tuple[int, int] = (0, 0)
-    backend: str = "scipy"
     threads: int = 1
 
     @cached_property
@@ -142,65 +137,34 @@ class RowFilter:
     def __call__(self, rows: NDArray[np.float32]) -> None:
         """Replace ``rows`` (``[view, row, col]`` or ``[row, col]``) by the filtered rows."""
         views = rows if rows.ndim == 3 else rows[None]
-        with self.running() as apply:
-            share(
-                lambda first, last: [apply(v) for v in views[first:last]], len(views), self.threads
-            )
 
-    @contextmanager
-    def running(self) -> Iterator[Callable[..., None]]:
-        """Yield ``apply(view, left_tail, right_tail)``, which filters ``[row, col]`` in place.
+        def work(first: int, last: int) -> None:
+            for view in views[first:last]:
+                self.apply(view)
+
+        share(work, len(views), self.threads)
+
+    def apply(
+        self,
+        view: NDArray[np.float32],
+        left: NDArray[np.float32] | None = None,
+        right: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Filter one view ``[row, col]`` in place, on the calling thread alone.
 
         The tails ``[row, extension]`` continue the rows outwards; None stands for zeros. One view
         at a time keeps the work in the processor's cache; call it from several threads at once.
         """
-        with _convolution(self) as convolve:
+        first = None if left is None else left[:, ::-1]
+        parts = [part for part in (first, view, right) if part is not None]
+        padded = np.concatenate(parts, axis=1) if len(parts) > 1 else view
+        start = 0 if left is None else left.shape[1]
+        view[:] = self._convolved(padded)[:, start : start + self.columns]
 
-            def apply(
-                view: NDArray[np.float32],
-                left: NDArray[np.float32] | None = None,
-                right: NDArray[np.float32] | None = None,
-            ) -> None:
-                first = None if left is None else left[:, ::-1]
-                parts = [part for part in (first, view, right) if part is not None]
-                padded = np.concatenate(parts, axis=1) if len(parts) > 1 else view
-                start = 0 if left is None else left.shape[1]
-                view[:] = convolve(padded)[:, start : start + self.columns]
+    def _convolved(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        # SciPy transforms as fast as torch, which takes seconds to be loaded.
+        import scipy.fft
 
-            yield apply
-
-
-Convolution = Callable[[NDArray[np.float32]], Any]
-
-
-@contextmanager
-def _convolution(row_filter: RowFilter) -> Iterator[Convolution]:
-    """Yield the function that convolves the rows of one view on the calling thread alone."""
-    length = row_filter.length
-    if row_filter.backend == "torch":
-        import torch
-
-        response = torch.from_numpy(row_filter.response)
-        before = torch.get_num_threads()
-        # Views are shared among threads instead: torch's own would wait for each other at every
-        # row block, which is ruinous on a busy machine.
-        torch.set_num_threads(1)
-
-        def by_torch(view: NDArray[np.float32]) -> Any:
-            spectrum = torch.fft.rfft(torch.from_numpy(view), n=length)
-            spectrum *= response
-            return torch.fft.irfft(spectrum, n=length).numpy()
-
-        try:
-            yield by_torch
-        finally:
-            torch.set_num_threads(before)
-        return
-    import scipy.fft
-
-    def by_scipy(view: NDArray[np.float32]) -> Any:
-        spectrum = scipy.fft.rfft(view, n=length)
-        spectrum *= row_filter.response
-        return scipy.fft.irfft(spectrum, n=length, overwrite_x=True)
-
-    yield by_scipy
+        spectrum = scipy.fft.rfft(rows, n=self.length)
+        spectrum *= self.response
+        return np.asarray(scipy.fft.irfft(spectrum, n=self.length, overwrite_x=True))
