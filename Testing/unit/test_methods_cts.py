@@ -168,14 +168,14 @@ def test_without_networks_the_result_is_that_of_total_variation(monkeypatch):
     inputs, job = inputs_of(102), Job()
     found = reconstruct(inputs, job)
     _, values = base_level(inputs, found.report["tv_misfit_allowed"])
-    np.testing.assert_array_equal(found.volume.values, values.numpy())
+    np.testing.assert_array_equal(found.volume.values, values)
     assert found.uncertainty is None
     assert job.warnings[-1]["code"] == "fell-back-to-tv"
     untrained = staged.StagedReconstruction({}).run(
         inputs, METHOD.plan(inputs.shapes(), cts.CtsParams(), BUDGET), Job(),
         METHOD.plan(inputs.shapes(), cts.CtsParams(), BUDGET).stages,
     )  # fmt: skip
-    np.testing.assert_array_equal(untrained.values.numpy(), values.numpy())
+    np.testing.assert_array_equal(untrained.values, values)
 
 
 def mirrored(channels, _condition):
@@ -194,7 +194,7 @@ def test_a_network_that_lies_does_no_harm(lie):
     plan = METHOD.plan(inputs.shapes(), cts.CtsParams(), BUDGET)
     plain = reconstruct(inputs, prior=0.0)
     found = staged.StagedReconstruction({"prior": lie}).run(inputs, plan, job, plan.stages)
-    missed = float(np.sqrt(np.mean((found.values.numpy() - soft_body(103)) ** 2)))
+    missed = float(np.sqrt(np.mean((found.values - soft_body(103)) ** 2)))
     assert missed < 1.023 * error(plain, 103)  # 0.2 dB
     if lie is mirrored:
         assert found.report["learned"].startswith("not used")
@@ -308,7 +308,7 @@ def test_views_set_aside_choose_how_closely_total_variation_follows_the_data():
         inputs = inputs_of(109, views=12, i0=i0, arc=180.0)
         choice = tv_choice.choose_target(inputs, plan, stage)
         assert choice.tried[choice.target] < 1.02 * min(choice.tried.values())  # by chance
-        missed = {t: float(np.square(base_level(inputs, t)[1].numpy() - soft_body(109)).mean())
+        missed = {t: float(np.square(base_level(inputs, t)[1] - soft_body(109)).mean())
                   for t in choice.tried}  # fmt: skip
         # 0.2 dB: the views set aside may prefer a neighbour of the best.
         assert missed[choice.target] < 1.047 * min(missed.values())

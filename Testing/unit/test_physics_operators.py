@@ -13,7 +13,7 @@ from ctrestorelib.core.volume import VolumeGeometry
 from ctrestorelib.geometry.phantoms import shepp_logan_3d
 from ctrestorelib.geometry.scan import Beam, ConeBeamGeometry, equal_angles, patient_to_gantry
 from ctrestorelib.physics import backend as backend_module
-from ctrestorelib.physics.backend import available, choose_backend
+from ctrestorelib.physics.backend import available, choose_arrays, choose_backend
 from ctrestorelib.physics.operators import XrayOperator, project
 
 BACKENDS = [
@@ -102,6 +102,38 @@ def test_a_subset_holds_the_views_asked_for(backend):
     np.testing.assert_allclose(A.to_numpy(some(x)), A.to_numpy(A(x))[[2, 0]], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("arrays", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_backend_takes_both_kinds_of_arrays_and_returns_the_one_asked_for(backend, arrays):
+    torch = pytest.importorskip("torch")
+    A = XrayOperator(scan(), GRID, backend=backend, arrays=arrays)
+    kind = torch.Tensor if arrays == "torch" else np.ndarray
+    x = np.random.default_rng(0).random(A.domain, dtype=np.float32)
+    expected = A.to_numpy(A(x))
+    for given in (x, torch.from_numpy(x).requires_grad_()):
+        for operator in (A, A.subset([0, 1, 2, 3]), A.with_geometry(scan())):
+            y = operator(given)
+            assert isinstance(y, kind)
+            assert isinstance(operator.T(y), kind)
+            np.testing.assert_array_equal(A.to_numpy(y), expected)
+    for made in (A.asarray(x), A.zeros_domain(), A.zeros_range(), A.subset([1]).zeros_range()):
+        assert isinstance(made, kind)
+
+
+def test_the_grid_alone_decides_on_the_kind_of_arrays(monkeypatch):
+    sides = {n: choose_arrays("auto", "numba", n**3) for n in (16, 128, 129)}
+    assert sides == {16: "numpy", 128: "numpy", 129: "torch" if available("torch") else "numpy"}
+    for voxels in (1, 10**9):
+        assert choose_arrays("auto", "numpy", voxels) == "numpy"
+        assert choose_arrays("auto", "torch", voxels) == "torch"
+    monkeypatch.setattr(backend_module, "available", lambda name: name != "torch")
+    assert choose_arrays("auto", "numba", 10**9) == "numpy"
+    with pytest.raises(ResourceError, match="torch"):
+        choose_arrays("torch", "numba", 1)
+    with pytest.raises(UsageError, match="arrays"):
+        choose_arrays("cupy", "numba", 1)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_domain_range_and_transpose_know_each_other(backend):
     A = XrayOperator(scan(), GRID, backend=backend)
@@ -186,7 +218,7 @@ assert A.T(y).shape == grid.shape and backproject(y, scan, grid).max() > 0
 def test_gradients_flow_through_projection_and_backprojection(backend):
     torch = pytest.importorskip("torch")
     pytest.importorskip(backend)
-    A = XrayOperator(scan(), GRID, backend=backend)
+    A = XrayOperator(scan(), GRID, backend=backend, arrays="torch")
     x = A.asarray(np.random.default_rng(0).random(A.domain, dtype=np.float32)).requires_grad_()
     y = A.asarray(np.random.default_rng(1).random(A.range, dtype=np.float32))
     (project(A, x) * y).sum().backward()

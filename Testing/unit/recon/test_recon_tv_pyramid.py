@@ -7,6 +7,7 @@ import pytest
 
 from ctrestorelib.core.errors import Cancelled
 from ctrestorelib.core.job import Job
+from ctrestorelib.physics import backend
 from ctrestorelib.recon import tv_pyramid
 from ctrestorelib.recon.session import open_session, typical_contrast
 from ctrestorelib.recon.solver import solve
@@ -44,6 +45,19 @@ def test_it_ends_near_the_minimum_that_many_plain_steps_find(rods, scan_of, monk
         found.session.operator(found.values) - found.session.problem.data
     )
     assert misfit < 1.2
+
+
+def test_levels_of_numpy_arrays_and_of_tensors_agree(rods, scan_of, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(tv_pyramid, "COARSEST", 12)
+    inputs = Inputs(projections=scan_of(rods, views=8, i0=2e4), grid=rods.geometry)
+    plain = run(inputs)
+    monkeypatch.setattr(backend, "NUMPY_VOXELS", rods.values.size - 1)
+    mixed = run(inputs)
+    assert isinstance(plain.values, np.ndarray)
+    assert isinstance(mixed.values, torch.Tensor)
+    expected = plain.session.operator.to_numpy(plain.values)
+    assert rmse(mixed.session, mixed.values, expected) < 1e-3 * float(expected.max())
 
 
 def test_levels_halve_down_to_the_coarsest():

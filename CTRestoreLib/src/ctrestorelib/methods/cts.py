@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FINAL = "final.safetensors"
 NETWORKS = ("prior", "correct", "refine")
 COARSE = 128
-_FOOTPRINT = Footprint(volumes=29.0, projections=16.0, volume_passes=40.0)
+_FOOTPRINT = Footprint(volumes=29.0, projections=16.0, volume_passes=40.0, needs_torch=True)
 _NETWORK_BYTES = 900 * MIB  # torch's convolutions on the largest block: measured
 _NETWORK_SECONDS = 0.8e-6  # per voxel, one core: measured
 

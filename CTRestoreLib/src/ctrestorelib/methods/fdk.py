@@ -178,7 +178,7 @@ def _residual(scan: ProjectionSet, volume: Volume, plan: Plan) -> dict[str, Any]
 
     operator = XrayOperator(
         scan.geometry, volume.geometry, backend=plan.backend, device=plan.device,
-        threads=plan.threads,
+        threads=plan.threads, arrays="numpy",
     )  # fmt: skip
     residual = operator.to_numpy(operator(operator.asarray(volume.values))) - scan.values
     return residual_report(residual, scan.values, data_noise(scan).weights)

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from ctrestorelib.core.job import Job
 from ctrestorelib.core.params import Param
+from ctrestorelib.physics.backend import choose_arrays
 from ctrestorelib.recon.arrays import array_threads
 from ctrestorelib.recon.chosen_tv import chosen_stages, chosen_tv
 from ctrestorelib.recon.footprint import Footprint, plan_iterations
@@ -73,7 +74,8 @@ class TvViews:
         """Reconstruct; see the restorer protocol."""
         job.check()
         _, grid = inputs.require_scan()
-        with array_threads(plan.threads if grid.voxels > SMALL_VOXELS else 1):
+        threads = plan.threads if grid.voxels > SMALL_VOXELS else 1
+        with array_threads(threads, choose_arrays("auto", plan.backend, grid.voxels)):
             session, answer = chosen_tv(inputs, plan, job, params.least_misfit)
         return session.estimate(answer.solution, answer.report)
 

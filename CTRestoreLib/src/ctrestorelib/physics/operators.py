@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ctrestorelib.core.errors import GeometryError, UsageError
 from ctrestorelib.core.volume import VolumeGeometry
 from ctrestorelib.geometry.scan import ConeBeamGeometry
-from ctrestorelib.physics.backend import available, choose_backend, choose_threads
+from ctrestorelib.physics.backend import choose_arrays, choose_backend, choose_threads
 from ctrestorelib.physics.rays import index_rays
 
 
@@ -49,12 +49,16 @@ class XrayOperator:
         ``"cpu"`` or a torch device.
     threads
         CPU threads; by default all cores this process may use.
+    arrays
+        The kind it returns, whatever it is given: ``"numpy"``, ``"torch"`` or ``"auto"``, which
+        decides by backend and grid: :func:`~ctrestorelib.physics.backend.choose_arrays`.
 
     Notes
     -----
     Values outside the outermost voxel centres fall linearly to zero over one voxel. Cone-beam rays
     start at the source and end at the detector, even where the grid reaches farther. Arrays are
-    float32: torch tensors where torch is installed (unless ``backend="numpy"``), else numpy's.
+    float32: with numba numpy's for grids of up to 128^3 voxels, else torch tensors if torch is
+    installed; with torch tensors; with numpy numpy's.
 
     References
     ----------
@@ -69,10 +73,12 @@ class XrayOperator:
         backend: str = "auto",
         device: str = "cpu",
         threads: int | None = None,
+        arrays: str = "auto",
     ) -> None:
         self.geometry = geometry
         self.grid = grid
         self.backend = choose_backend(backend, device)
+        self.arrays = choose_arrays(arrays, self.backend, grid.voxels)
         self.device = device
         self.threads = choose_threads(threads)
 
@@ -102,20 +108,25 @@ class XrayOperator:
         return self._wrap(self._engine.adjoint(self._unwrap(projections)))
 
     def subset(self, view_indices: slice | Sequence[int] | NDArray[Any]) -> XrayOperator:
-        """Return the operator of some views, with the same backend and device."""
+        """Return the operator of some views: same backend, device and kind of arrays."""
+        return self.with_geometry(self.geometry[view_indices])
+
+    def with_geometry(self, geometry: ConeBeamGeometry) -> XrayOperator:
+        """Return the operator of another scan: same grid, backend, device and kind of arrays."""
         return XrayOperator(
-            self.geometry[view_indices],
+            geometry,
             self.grid,
             backend=self.backend,
             device=self.device,
             threads=self.threads,
+            arrays=self.arrays,
         )
 
     # -- arrays -------------------------------------------------------------------------------
     @property
     def uses_torch_arrays(self) -> bool:
-        """Whether arrays are torch tensors (else numpy arrays)."""
-        return self.backend != "numpy" and available("torch")
+        """Whether it returns torch tensors (else numpy arrays)."""
+        return self.arrays == "torch"
 
     def asarray(self, values: Any) -> Any:
         """Return ``values`` as a float32 array of the operator's kind, on its device.
@@ -123,15 +134,8 @@ class XrayOperator:
         A volume comes in the memory order in which the operator is fastest; its axes stay
         (k, j, i).
         """
-        if not self.uses_torch_arrays:
-            return self._laid_out(np.asarray(values, dtype=np.float32))
-        import torch
-
-        if isinstance(values, np.ndarray):
-            strange = not values.flags.writeable or min(values.strides, default=0) < 0
-            values = values.copy() if strange else values
-        values = torch.as_tensor(values, dtype=torch.float32, device=self.device)
-        return self._laid_out(values)
+        as_kind = self._as_tensor if self.uses_torch_arrays else _as_numpy
+        return self._laid_out(as_kind(values))
 
     def _laid_out(self, values: Any) -> Any:
         """Return a volume in the memory order that the backend works in; anything else as it is.
@@ -148,9 +152,7 @@ class XrayOperator:
 
     def to_numpy(self, values: Any) -> NDArray[np.float32]:
         """Return ``values`` as a C-contiguous float32 numpy array."""
-        if hasattr(values, "detach"):
-            values = values.detach().cpu().numpy()
-        return np.ascontiguousarray(values, dtype=np.float32)
+        return np.ascontiguousarray(_as_numpy(values))
 
     def zeros_domain(self) -> Any:
         """Return a volume of zeros."""
@@ -165,13 +167,19 @@ class XrayOperator:
 
     def _unwrap(self, values: Any) -> Any:
         if self.backend == "torch":
-            return self.asarray(values).detach()
-        if hasattr(values, "detach"):
-            return values.detach().cpu().numpy()
-        return np.asarray(values, dtype=np.float32)
+            return self._laid_out(self._as_tensor(values)).detach()
+        return _as_numpy(values)
 
     def _wrap(self, values: Any) -> Any:
-        return values if self.backend == "torch" else self.asarray(values)
+        return values if self.backend == self.arrays == "torch" else self.asarray(values)
+
+    def _as_tensor(self, values: Any) -> Any:
+        import torch
+
+        if isinstance(values, np.ndarray):
+            strange = not values.flags.writeable or min(values.strides, default=0) < 0
+            values = values.copy() if strange else values
+        return torch.as_tensor(values, dtype=torch.float32, device=self.device)
 
     @cached_property
     def _engine(self) -> Engine:
@@ -215,6 +223,12 @@ class AdjointOperator:
         return self.operator.adjoint(projections)
 
 
+def _as_numpy(values: Any) -> NDArray[np.float32]:
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values, dtype=np.float32)
+
+
 def _require_shape(name: str, values: Any, shape: tuple[int, int, int]) -> None:
     if tuple(values.shape) != shape:
         message = f"{name} must have shape {shape}; got {tuple(values.shape)}."
@@ -234,12 +248,12 @@ def project(operator: XrayOperator | AdjointOperator, values: Any) -> Any:
     Raises
     ------
     UsageError
-        If the operator does not work on torch tensors.
+        If the operator does not return torch tensors.
     """
     forward = operator if isinstance(operator, XrayOperator) else operator.operator
     if not forward.uses_torch_arrays:
-        message = "Gradients need an operator that works on torch tensors."
-        raise UsageError(message, hint="Install torch, and do not choose backend='numpy'.")
+        message = "Gradients need an operator that returns torch tensors."
+        raise UsageError(message, hint="Install torch, and choose arrays='torch'.")
     from ctrestorelib.physics.autograd import apply
 
     return apply(operator, values)

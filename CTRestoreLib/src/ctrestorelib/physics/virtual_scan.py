@@ -34,7 +34,7 @@ from ctrestorelib.physics.scan_protocol import (
     bounding_cylinder,
     source_inside,
 )
-from ctrestorelib.restorer.plan import MIB, Budget, Plan, PlannedStage, require_fit
+from ctrestorelib.restorer.plan import BASE_BYTES, Budget, Plan, PlannedStage, require_fit
 
 __all__ = ["BeamShape", "Isocentre", "Orientation", "ScanProtocol", "bounding_cylinder",
            "plan_scan", "virtual_scan"]  # fmt: skip
@@ -43,7 +43,6 @@ Array = NDArray[np.float32]
 
 _SLAB_VOXELS = 2**26  # of the finer volume, at once: 256 MiB
 _CHUNK_RAYS = 2**25  # at once: 128 MiB
-_LIBRARY_BYTES = 345 * MIB  # this process with torch and numba loaded: measured
 _RAY_STEPS_PER_SECOND = 1.3e8  # per core, with numba: measured
 _FINE_VOXELS_PER_SECOND = 2.5e7
 _EDGE_SHARE = 0.05  # an edge pixel behind more than this share of the maximum sees the object
@@ -133,7 +132,7 @@ def plan_scan(
     fine_voxels = volume.voxels * protocol.refine**3
     slab = min(fine_voxels, max(_SLAB_VOXELS, 5 * fine_voxels // volume.shape[0]))
     chunk = min(rays, max(_CHUNK_RAYS, rays // scan.views))
-    peak = _LIBRARY_BYTES + 4 * (2 * volume.voxels + 3 * slab + 3 * chunk + 2 * readings)
+    peak = BASE_BYTES + 4 * (2 * volume.voxels + 3 * slab + 3 * chunk + 2 * readings)
     require_fit(
         peak, budget, "Simulate fewer views, larger pixels (--pixel-mm) or a part of the volume."
     )
@@ -187,7 +186,8 @@ def _project(
     np.maximum(values, 0, out=values)
     whole = slice(None)
     fine_grid = refined_grid(grid.crop((slab, whole, whole)), times)
-    operator = XrayOperator(finer_detector(true, rays), fine_grid)
+    # One projection: tensors would bring nothing, and torch takes seconds to be loaded.
+    operator = XrayOperator(finer_detector(true, rays), fine_grid, arrays="numpy")
     return operator.to_numpy(operator(operator.asarray(values)))
 
 

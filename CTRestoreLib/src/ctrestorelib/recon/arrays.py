@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,12 +16,13 @@ Array = Any
 
 
 @contextmanager
-def array_threads(threads: int) -> Generator[None, None, None]:
+def array_threads(threads: int, arrays: str = "numpy") -> Generator[None, None, None]:
     """Let torch, if it is in use, work with ``threads`` threads within the block.
 
-    More threads than free cores make every small operation wait for a core.
+    More threads than free cores make every small operation wait for a core. Where ``arrays`` is
+    ``"torch"``, torch is loaded: the block will use it, if not from its beginning.
     """
-    torch = sys.modules.get("torch")
+    torch = importlib.import_module("torch") if arrays == "torch" else sys.modules.get("torch")
     if torch is None:
         yield
         return
@@ -61,7 +63,8 @@ def clip_below(x: Array, low: float) -> Array:
 def dot(a: Array, b: Array) -> float:
     """Return the inner product of two arrays of one shape."""
     if isinstance(a, np.ndarray):
-        return float(np.vdot(a, b))
+        order: Literal["K", "C"] = "K" if a.strides == b.strides else "C"  # K copies nothing
+        return float(np.dot(a.ravel(order), b.ravel(order)))
     return float(a.reshape(-1) @ b.reshape(-1))
 
 

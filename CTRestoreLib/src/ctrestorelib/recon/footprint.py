@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ctrestorelib.physics.backend import available, choose_backend
+from ctrestorelib.physics.backend import choose_arrays, choose_backend
 from ctrestorelib.restorer.plan import (
     BASE_BYTES,
     Budget,
@@ -15,7 +15,7 @@ from ctrestorelib.restorer.plan import (
 )
 
 TORCH_BYTES = 132 * 2**20
-"""Memory of torch itself, where it is installed."""
+"""Memory of torch itself, where it is loaded."""
 
 _RAY_STEPS_PER_SECOND = {"numba": 4.0e8, "torch": 4.0e7, "numpy": 6.0e6}  # per core
 _VOXEL_PASSES_PER_SECOND = 6.0e8  # whole-volume operations of one pass, per core
@@ -37,12 +37,15 @@ class Footprint:
         Projections plus backprojections of all views in one iteration.
     volume_passes
         Element-wise operations on whole volumes in one iteration.
+    needs_torch
+        Whether it loads torch for any grid, not for large ones only.
     """
 
     volumes: float
     projections: float
     passes: float = 2.0
     volume_passes: float = 8.0
+    needs_torch: bool = False
 
 
 def plan_iterations(
@@ -63,7 +66,8 @@ def plan_iterations(
     _, grid = shapes.require_scan()
     backend = choose_backend("auto", budget.device)
     work = 4 * (footprint.volumes * shapes.voxels + footprint.projections * shapes.readings)
-    base = BASE_BYTES + (TORCH_BYTES if available("torch") else 0)
+    arrays = choose_arrays("auto", backend, shapes.voxels)
+    base = BASE_BYTES + (TORCH_BYTES if arrays == "torch" or footprint.needs_torch else 0)
     on_host = budget.device == "cpu"
     host = base + int(work if on_host else 4 * (3 * shapes.voxels + 3 * shapes.readings))
     require_fit(host, budget, _HINT)

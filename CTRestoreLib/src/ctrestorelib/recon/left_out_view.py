@@ -193,7 +193,7 @@ def inner_views(scan: ProjectionSet, count: int) -> tuple[int, ...]:
 def _scored(
     scan: ProjectionSet, view: int, volume: Volume, variance: NDArray[np.float32]
 ) -> LeftOutView:
-    operator = XrayOperator(scan.geometry[[view]], volume.geometry, threads=1)
+    operator = XrayOperator(scan.geometry[[view]], volume.geometry, threads=1, arrays="numpy")
     paths = operator.to_numpy(operator(operator.zeros_domain() + 1.0))[0]
     predicted = operator.to_numpy(operator(operator.asarray(volume.values)))[0]
     used = paths >= PATH_FLOOR * float(paths.max(initial=0.0))

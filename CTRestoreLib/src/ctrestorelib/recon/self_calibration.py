@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from ctrestorelib.core.job import Job, Stage
 from ctrestorelib.geometry.projections import ProjectionSet
 from ctrestorelib.geometry.scan import Beam, ConeBeamGeometry
-from ctrestorelib.physics.operators import XrayOperator
 from ctrestorelib.quality.result import Measure, Verdict
 from ctrestorelib.recon.arc import scan_arc
 from ctrestorelib.recon.calibration_limits import require_enough_views
@@ -243,14 +242,14 @@ class _Fit:
         """Return residual and weights of some views, reconstructed from the views to fit."""
         session, geometry = self.session, self.correction(at).applied(self.session.scan.geometry)
         operator = session.operator
-        known = _operator(operator, geometry[self.fit_views])
+        known = operator.with_geometry(geometry[self.fit_views])
         data, weights = session.problem.data, self.weights
         problem = Problem(
             known, data[self.fit_views], weights[self.fit_views], session.problem.spacing_mm,
             support=session.problem.support,
         )  # fmt: skip
         x = consistent(problem, operator.zeros_domain(), strength=self.strength, steps=QUICK_STEPS)
-        asked = known if views is self.fit_views else _operator(operator, geometry[views])
+        asked = known if views is self.fit_views else operator.with_geometry(geometry[views])
         residual = operator.to_numpy(asked(x) - data[views]).astype(np.float64)
         return residual, operator.to_numpy(weights[views]).astype(np.float64)
 
@@ -258,12 +257,6 @@ class _Fit:
 def _coarse_session(inputs: Inputs, cells: int, plan: Plan, job: Job) -> Session:
     _, grid = inputs.require_scan()
     return open_session(coarser(inputs, coarse_shape(grid.shape, cells)), plan, job)
-
-
-def _operator(like: XrayOperator, geometry: ConeBeamGeometry) -> XrayOperator:
-    return XrayOperator(
-        geometry, like.grid, backend=like.backend, device=like.device, threads=like.threads
-    )
 
 
 def _units(session: Session) -> dict[str, float]:
