@@ -11,23 +11,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ctrestorelib.physics.columns import ColumnLines, column_axis, column_lines
+from ctrestorelib.physics.columns import column_axis, column_lines
 from ctrestorelib.physics.rays import IndexRays
 
 Floats = NDArray[np.float32]
 _PAD = 2
+_SAMPLES = 2**15
 
 
 @dataclass(frozen=True)
-class _Sheet:
-    """All samples of one detector column: where its rays cross the planes of their main axis."""
+class _Sheets:
+    """All samples of some detector columns of one view with the same main axis.
 
+    Where their rays cross the planes of that axis, from the first plane that any of them needs.
+    """
+
+    view: int
+    main: int
+    columns: NDArray[np.intp]  # (col,)
     planes: NDArray[np.intp]  # (plane,)
-    low: NDArray[np.intp]  # (plane,) lateral index below
-    low_weight: Floats  # (plane, 1), zero outside the grid
+    low: NDArray[np.intp]  # (col, plane) lateral index below, within the grid
+    high: NDArray[np.intp]
+    low_weight: Floats  # (col, plane, 1), zero outside the grid and on planes that others need
     high_weight: Floats
-    at: NDArray[np.int64]  # (plane, row) flat index into blended columns
-    part: Floats  # (plane, row) weight of the next element
+    at: NDArray[np.intp]  # (col, plane, row) flat index into blended columns
+    part: Floats  # (col, plane, row) weight of the next element
 
 
 class NumpyColumns:
@@ -39,23 +47,24 @@ class NumpyColumns:
         self._table = column_lines(rays, axis)
         self._shape = [n for a, n in enumerate(rays.shape) if a != axis]
         self._rows = np.arange(rays.detector_shape[0], dtype=np.float64)
+        self._at_once = columns_at_once(rays.shape, rays.detector_shape[0])
 
     def forward(self, volume: Floats) -> Floats:
         """Return line integrals [view, row, col] of volume [k, j, i]."""
         columns = np.ascontiguousarray(np.moveaxis(volume, self.axis, 2))
         out = np.zeros((self.rays.views, *self.rays.detector_shape), dtype=np.float32)
         width = columns.shape[2] + 2 * _PAD
-        for (view, u), main, sheet in self._sheets():
-            stack = columns if main == 0 else columns.swapaxes(0, 1)
-            high = np.minimum(sheet.low + 1, stack.shape[1] - 1)
-            blended = np.zeros((len(sheet.planes), width), dtype=np.float32)
-            inner = blended[:, _PAD:-_PAD]
-            np.multiply(stack[sheet.planes, np.maximum(sheet.low, 0)], sheet.low_weight, out=inner)
-            inner += stack[sheet.planes, high] * sheet.high_weight
+        for sheets in self._sheets():
+            stack = columns if sheets.main == 0 else columns.swapaxes(0, 1)
+            blended = np.zeros((*sheets.low.shape, width), dtype=np.float32)
+            inner = blended[..., _PAD:-_PAD]
+            np.multiply(stack[sheets.planes, sheets.low], sheets.low_weight, out=inner)
+            inner += stack[sheets.planes, sheets.high] * sheets.high_weight
             flat = blended.reshape(-1)
-            value = flat[sheet.at]
-            value += sheet.part * (flat[sheet.at + 1] - value)
-            out[view, :, u] = value.sum(axis=0) * self._length(view, u)
+            value = flat[sheets.at]
+            value += sheets.part * (flat[sheets.at + 1] - value)
+            lines = value.sum(axis=1) * self._length(sheets)
+            out[sheets.view][:, sheets.columns] = lines.T
         return out
 
     def adjoint(self, projections: Floats) -> Floats:
@@ -63,62 +72,79 @@ class NumpyColumns:
         count = self.rays.shape[self.axis]
         columns = np.zeros((*self._shape, count), dtype=np.float32)
         width = count + 2 * _PAD
-        for (view, u), main, sheet in self._sheets():
-            stack = columns if main == 0 else columns.swapaxes(0, 1)
-            value = np.asarray(projections[view, :, u]) * self._length(view, u)
-            upper = sheet.part * value
+        for sheets in self._sheets():
+            stack = columns if sheets.main == 0 else columns.swapaxes(0, 1)
+            readings = np.asarray(projections[sheets.view])[:, sheets.columns].T
+            value = (readings * self._length(sheets))[:, None]
+            upper = sheets.part * value
             lower = value - upper
-            size = len(sheet.planes) * width
-            at = sheet.at.reshape(-1)
+            size = sheets.low.size * width
+            at = sheets.at.reshape(-1)
             flat = np.bincount(at, lower.reshape(-1), size)
             flat[1:] += np.bincount(at, upper.reshape(-1), size)[:-1]
-            inner = flat.reshape(-1, width)[:, _PAD:-_PAD].astype(np.float32)
-            # Each plane occurs once, so that no two of these additions meet.
-            high = np.minimum(sheet.low + 1, stack.shape[1] - 1)
-            stack[sheet.planes, np.maximum(sheet.low, 0)] += inner * sheet.low_weight
-            stack[sheet.planes, high] += inner * sheet.high_weight
+            inner = flat.reshape(*sheets.low.shape, width)[..., _PAD:-_PAD].astype(np.float32)
+            below, above = inner * sheets.low_weight, inner * sheets.high_weight
+            # One detector column meets each plane once: no two of its additions meet.
+            for n in range(len(sheets.columns)):
+                stack[sheets.planes, sheets.low[n]] += below[n]
+                stack[sheets.planes, sheets.high[n]] += above[n]
         return np.moveaxis(columns, 2, self.axis)
 
-    def _length(self, view: int, u: int) -> Floats:
-        a, b, c = self._table.squares_mm[view, u]
+    def _length(self, sheets: _Sheets) -> Floats:
+        """Return the length in mm between planes, (col, row)."""
+        a, b, c = self._table.squares_mm[sheets.view, sheets.columns].T[..., None]
         length: Floats = np.sqrt(a + self._rows * (b + self._rows * c)).astype(np.float32)
         return length
 
-    def _sheets(self) -> Iterator[tuple[tuple[int, int], int, _Sheet]]:
-        table = self._table
+    def _sheets(self) -> Iterator[_Sheets]:
+        planes = self._table.planes
         for view in range(self.rays.views):
-            for u in range(self.rays.detector_shape[1]):
-                first, end = table.planes[view, u]
-                if end > first:
-                    main = int(table.main[view, u])
-                    yield (view, u), main, self._sheet(table, (view, u), (first, end), main)
+            crossing = planes[view, :, 1] > planes[view, :, 0]
+            for main in (0, 1):
+                found = np.flatnonzero(crossing & (self._table.main[view] == main))
+                for start in range(0, len(found), self._at_once):
+                    yield self._some(view, main, found[start : start + self._at_once])
 
-    def _sheet(
-        self, table: ColumnLines, place: tuple[int, int], span: tuple[int, int], main: int
-    ) -> _Sheet:
-        q0, q1, z0, z1, d0, d1 = table.lines[place]
-        planes = np.arange(*span)
+    def _some(self, view: int, main: int, columns: NDArray[np.intp]) -> _Sheets:
+        spans = self._table.planes[view, columns]
+        planes = np.arange(spans[:, 0].min(), spans[:, 1].max())
+        needed = (planes >= spans[:, :1]) & (planes < spans[:, 1:])
+        lines = self._table.lines[view, columns].T[..., None]  # (6, col, 1)
+        q0, q1, z0, z1, d0, d1 = lines
         x = planes - (self._shape[main] - 1) / 2.0
         q = q0 + x * q1
         low = np.floor(q).astype(np.intp)
-        part = (q - low)[:, None]
+        part, last = q - low, self._shape[1 - main] - 1
         width = self.rays.shape[self.axis] + 2 * _PAD
         # Rays above or below the grid read the zeros that surround each blended column.
-        start, step = (z0 + x * z1 + _PAD)[:, None], (d0 + x * d1)[:, None]
+        start, step = (z0 + x * z1 + _PAD)[..., None], (d0 + x * d1)[..., None]
         z = (start + self._rows * step).astype(np.float32)
         np.clip(z, 0, width - 2, out=z)
-        index = z.astype(np.int32)
-        z -= index
-        at = index + (np.arange(len(planes)) * width)[:, None]
-        inside = ((low >= 0)[:, None], (low + 1 < self._shape[1 - main])[:, None])
-        return _Sheet(
+        at = z.astype(np.intp)
+        z -= at
+        at += (np.arange(low.size) * width).reshape(*low.shape, 1)
+        low_weight = (1.0 - part) * (needed & (low >= 0) & (low <= last))
+        high_weight = part * (needed & (low >= -1) & (low < last))
+        return _Sheets(
+            view=view,
+            main=main,
+            columns=columns,
             planes=planes,
-            low=low,
-            low_weight=((1.0 - part) * inside[0]).astype(np.float32),
-            high_weight=(part * inside[1]).astype(np.float32),
+            low=np.clip(low, 0, last),
+            high=np.clip(low + 1, 0, last),
+            low_weight=low_weight[..., None].astype(np.float32),
+            high_weight=high_weight[..., None].astype(np.float32),
             at=at,
             part=z,
         )
+
+
+def columns_at_once(shape: tuple[int, int, int], rows: int) -> int:
+    """Return how many detector columns are worked on together.
+
+    As many as stay in the processor's cache: small scans would spend their time in Python.
+    """
+    return max(1, _SAMPLES // (max(shape) * max(rows, *shape)))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from ctrestorelib.geometry.scan import ConeBeamGeometry
 from ctrestorelib.physics.backend import choose_backend
 from ctrestorelib.physics.backproject import index_matrices
 from ctrestorelib.physics.columns import column_axis
+from ctrestorelib.physics.joseph_numpy import columns_at_once
 from ctrestorelib.physics.rays import index_rays
 
 _VIEW_BLOCK = 2**26
@@ -36,7 +37,8 @@ def operator_bytes(
     if backend == "numba":
         return table + (min(readings, max(_VIEW_BLOCK, 4 * rows * cols)) if columns else 0)
     if columns:
-        return table + max(grid.shape) * (40 * rows + 24 * max(grid.shape))
+        at_once = columns_at_once(grid.shape, rows)
+        return table + at_once * max(grid.shape) * (40 * rows + 24 * max(grid.shape))
     return 350 * rows * cols + 8 * max(grid.voxels // n for n in grid.shape)
 
 
