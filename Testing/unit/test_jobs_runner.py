@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from ctrestorelib.core.job import Job
 from ctrestorelib.core.provenance import array_sha256, environment
 from ctrestorelib.core.units import Unit
 from ctrestorelib.core.volume import Volume, VolumeGeometry
+from ctrestorelib.jobs import worker
 from ctrestorelib.jobs.execute import execute
 from ctrestorelib.jobs.folder import PREFIX, create_folder
 from ctrestorelib.jobs.identity import identities
@@ -82,6 +84,11 @@ def test_a_mapped_result_is_the_same_and_cannot_be_written_to(small_ct, jobs_fol
         np.testing.assert_array_equal(mapped.volume.values, plain.volume.values)
         del mapped
     assert list(jobs_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("task", worker.TASKS)
+def test_every_task_of_the_worker_is_there(task):
+    assert list(signature(worker.perform_of(task)).parameters) == ["request_path", "job"]
 
 
 def test_the_worker_stamps_what_the_host_would(small_ct, jobs_folder):

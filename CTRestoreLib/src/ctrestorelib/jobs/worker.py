@@ -7,6 +7,7 @@ dies, it stops at the next step.
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import sys
@@ -21,28 +22,21 @@ from ctrestorelib.core.errors import CTRestoreError, ResourceError
 from ctrestorelib.core.files import atomic_path
 from ctrestorelib.core.job import Event, Job
 from ctrestorelib.core.system import process_exists
-from ctrestorelib.jobs.cautioning import perform_cautions
-from ctrestorelib.jobs.describing_noise import perform_noise
-from ctrestorelib.jobs.execute import perform_restoration
-from ctrestorelib.jobs.exporting import perform_export
-from ctrestorelib.jobs.measuring import perform_measure
-from ctrestorelib.jobs.running_checks import perform_calibration, perform_check
-from ctrestorelib.jobs.scan import perform_scan
 
 _ASK_EVERY_S = 0.05
 _FULL_DISK = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
-TASKS: dict[str, Callable[[Path, Job], None]] = {
-    "restore": perform_restoration,
-    "scan": perform_scan,
-    "measure": perform_measure,
-    "noise": perform_noise,
-    "caution": perform_cautions,
-    "export": perform_export,
-    "check": perform_check,
-    "calibrate": perform_calibration,
+TASKS = {
+    "restore": "execute:perform_restoration",
+    "scan": "scan:perform_scan",
+    "measure": "measuring:perform_measure",
+    "noise": "describing_noise:perform_noise",
+    "caution": "cautioning:perform_cautions",
+    "export": "exporting:perform_export",
+    "check": "running_checks:perform_check",
+    "calibrate": "running_checks:perform_calibration",
 }
-"""What a worker can do, by the ``task`` of ``request.json``."""
+"""What a worker can do, by the ``task`` of ``request.json``: module of this folder and function."""
 
 
 class EventLog:
@@ -98,7 +92,7 @@ def run(request_path: Path) -> int:
         record = json.loads(request_path.read_text(encoding="utf-8"))
         log({"kind": "started", "pid": os.getpid()})
         watch = CancelWatch(folder, record["host_pid"])
-        TASKS[record["task"]](request_path, Job(log, watch, seed=record["seed"]))
+        perform_of(record["task"])(request_path, Job(log, watch, seed=record["seed"]))
         log({"kind": "done"})
     except CTRestoreError as error:
         log({"kind": "error", **error.to_json()})
@@ -109,6 +103,15 @@ def run(request_path: Path) -> int:
         log({"kind": "error", **known.to_json()})
         return known.exit_code
     return 0
+
+
+def perform_of(task: str) -> Callable[[Path, Job], None]:
+    """Return the function that does a task; what the other tasks need is not loaded."""
+    module, _, name = TASKS[task].partition(":")
+    perform: Callable[[Path, Job], None] = getattr(
+        importlib.import_module(f"ctrestorelib.jobs.{module}"), name
+    )
+    return perform
 
 
 def _as_resource_error(error: Exception) -> ResourceError | None:
