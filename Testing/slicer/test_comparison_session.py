@@ -139,6 +139,14 @@ def test_each_view_shows_its_volume(host, comparison, volumes, mode):
         assert found == pytest.approx([140.25, 153.0, 165.75, 178.5][: len(found)], abs=1)
 
 
+def test_views_are_named_anew_for_other_volumes(host, comparison, volumes):
+    for pair in (volumes[:2], volumes[2:]):
+        comparison.show(ids(pair), Mode.SIDE_BY_SIDE)
+        tags = [cell.tag for cell in comparison.layout.cells]
+        labels = [host.slice_view(tag).node.GetLayoutLabel() for tag in tags]
+        assert labels == [v.GetName() for v in pair]
+
+
 def test_propagating_a_volume_to_all_views_spares_the_comparison(slicer_app, host, comparison,
                                                                  volumes):  # fmt: skip
     comparison.show(ids(volumes)[:2])

@@ -65,6 +65,8 @@ class Pane:
         self, mode: Mode, look: Look, names: Sequence[str], moved: Callable[[float], None]
     ) -> None:
         """Add names, and the wipe or the checkerboard."""
+        # A layout names a view only when it makes it: the next comparison finds it made.
+        self.view.node.SetLayoutLabel(self.cell.label)
         shown = [n for n in (self.cell.background, self.cell.foreground) if n is not None]
         if mode is Mode.WIPE:
             overlay = Overlay(self.view, WipeCut())
