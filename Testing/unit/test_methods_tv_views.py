@@ -123,7 +123,7 @@ def test_no_looser_target_is_taken_than_comes_nearer_to_the_measurements(monkeyp
     assert misfits[taken] == min(misfits.values())
 
 
-def test_a_finer_grid_goes_on_where_the_coarse_one_ended_though_rays_miss_it(monkeypatch):
+def test_rays_that_miss_the_volume_do_not_spoil_the_start_on_a_finer_grid(monkeypatch):
     weights, find = [], tv_step._multiplier
 
     def watched(*given):
@@ -135,5 +135,7 @@ def test_a_finer_grid_goes_on_where_the_coarse_one_ended_though_rays_miss_it(mon
     stage = Stage(Job(), "TV", 0.0, 1.0)
     coarse = tv_pyramid(inputs, plan, Job(), stage, shape=(12, 12, 12))
     weights.clear()
-    tv_pyramid(inputs, plan, Job(), stage, start=coarse)
-    assert weights[0] > 0.5 * weights[-1] > 0
+    with np.errstate(over="raise", invalid="raise"):
+        tv_pyramid(inputs, plan, Job(), stage, start=coarse)
+    assert np.isfinite(weights).all()
+    assert min(weights) > 0

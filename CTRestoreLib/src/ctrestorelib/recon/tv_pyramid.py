@@ -180,12 +180,16 @@ def _start(state: TvState, before: TvLevel, session: Session) -> None:
     At the minimum ``A^T y + D^T q = 0``. The gradient's dual ``q`` is a direction of length up to 1
     whatever the grid. ``D`` grows as voxels shrink, and ``A^T y`` at a voxel shrinks with its path
     length and grows with the number of rays through it; ``y`` makes up for that.
+    Where some rays miss the volume, ``y`` begins at nothing: carried over, it ended farther from
+    the object (knee with an implant, 10 views: 28.7 instead of 31.4 dB).
     """
     coarse: Any = before.solution.state
     now, was = session.operator, before.session.operator
     for axis in range(3):
         q = resized(was.to_numpy(coarse.gradient_duals[0][axis]), now.domain)
         state.gradient_duals[0][axis][:] = now.asarray(q)
+    if bool((state.data_step <= 0).any()):
+        return  # left-out readings: see above
     y = was.to_numpy(coarse.data_dual)
     fine = np.stack([resized(view[None], (1, *now.range[1:]))[0] for view in y])
     shrink = (np.prod(now.domain) / np.prod(was.domain)) ** (1 / 3)  # voxel edges, coarse by fine
@@ -194,7 +198,6 @@ def _start(state: TvState, before: TvLevel, session: Session) -> None:
     )  # rays through a voxel, fine / coarse
     factor = np.float32(shrink**2 / rays)
     state.data_dual[:] = now.asarray(fine * factor)
-    state.data_dual *= session.problem.weights > 0  # else rays without a reading spoil all sums
     # y = weight * w * residual: the weight against TV follows from the duals' and variances' sizes.
     w_now, w_was = (float((s.problem.weights).mean()) for s in (session, before.session))
     state.data_weight = coarse.data_weight * float(factor) * w_was / max(w_now, 1e-30)
