@@ -103,18 +103,17 @@ def story(artist: Artist) -> None:
     artist.panels("scan", "scan")
     artist.apply("ScanPanel")
     artist.panels("reconstruct", "reconstruct")
-    artist.desk.change({"reconstruct_method": "tv"})
     artist.apply("ReconstructPanel")
-    tv = artist.desk.store.get("compare_b")
+    usual = artist.desk.store.get("compare_b")
     artist.desk.change({"reconstruct_method": "fdk"})
     artist.apply("ReconstructPanel")
-    artist.desk.change({"compare_c": artist.desk.store.get("compare_b"), "compare_b": tv,
+    artist.desk.change({"compare_c": artist.desk.store.get("compare_b"), "compare_b": usual,
                         "compare_a": clean, "compare_mode": "four_up"})  # fmt: skip
     compare.onCompare()
     artist.window("reconstructed", "reconstruct", "compare")
     compare.onCompare()
     with tempfile.TemporaryDirectory(prefix="results-") as folder:
-        artist.desk.change({"export_volume": tv, "export_folder": folder})
+        artist.desk.change({"export_volume": usual, "export_folder": folder})
         artist.panels("export", "export")
 
 
