@@ -300,13 +300,16 @@ def test_expected_errors_are_scaled_as_measured_on_such_grids(monkeypatch, tmp_p
             cts._calibration(cts.CtsParams(), inputs)
 
 
-def test_views_set_aside_choose_how_closely_total_variation_follows_the_data():
+def choice_for(inputs):
     plan = Plan("auto", "cpu", 1, 0, 1.0, (PlannedStage("TV", 1.0),))
-    stage = Stage(Job(), "TV", 0.0, 1.0)
+    return tv_choice.choose_target(inputs, plan, Stage(Job(), "TV", 0.0, 1.0))
+
+
+def test_views_set_aside_choose_how_closely_total_variation_follows_the_data():
     chosen = {}
     for i0 in (1e7, 3e3):
         inputs = inputs_of(109, views=12, i0=i0, arc=180.0)
-        choice = tv_choice.choose_target(inputs, plan, stage)
+        choice = choice_for(inputs)
         assert choice.tried[choice.target] < 1.02 * min(choice.tried.values())  # by chance
         missed = {t: float(np.square(base_level(inputs, t)[1] - soft_body(109)).mean())
                   for t in choice.tried}  # fmt: skip
@@ -314,22 +317,20 @@ def test_views_set_aside_choose_how_closely_total_variation_follows_the_data():
         assert missed[choice.target] < 1.047 * min(missed.values())
         chosen[i0] = choice.target
     assert chosen[1e7] < chosen[3e3]
-    assert tv_choice.choose_target(inputs_of(109, views=4), plan, stage).tried == {}
+    assert choice_for(inputs_of(109, views=4)).tried == {}
 
 
 def test_with_many_views_only_a_clear_gain_brings_a_closer_fit():
-    plan = Plan("auto", "cpu", 1, 0, 1.0, (PlannedStage("TV", 1.0),))
-    stage = Stage(Job(), "TV", 0.0, 1.0)
     found = {}
     for i0 in (1e7, 1e5):
         scan = inputs_of(109, views=18, i0=i0, arc=180.0)
         unknown = replace(scan, projections=replace(scan.projections, i0=None))
-        known = tv_choice.choose_target(scan, plan, stage)
+        known = choice_for(scan)
         for before, after in pairwise(sorted(known.tried, reverse=True)):
             fall = 1 - known.tried[after] / known.tried[before]
             if after >= known.target and after < tv_choice.LEAST_TARGET:
                 assert fall > tv_choice.CLEAR_GAIN
-        found[i0] = (known.target, tv_choice.choose_target(unknown, plan, stage).target)
+        found[i0] = (known.target, choice_for(unknown).target)
     assert found[1e7][0] < tv_choice.LEAST_TARGET
     assert found[1e5][0] == tv_choice.LEAST_TARGET > found[1e5][1]
 
