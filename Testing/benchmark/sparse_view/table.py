@@ -202,11 +202,13 @@ def worst_cases(rows: Rows) -> str:
     if not mine:
         return ""
     errors = sorted(mine, key=lambda c: -mine[c][DEFAULT]["rmse"])[:_WORST_CASES]
-    lines = [(c, _number(mine[c][DEFAULT]["rmse"], 0), *_ahead(mine[c])) for c in errors]
     behind = sorted(mine, key=lambda c: -_rival(mine[c])[1])[:_WORST_CASES]
-    lines += [(c, _number(mine[c][DEFAULT]["rmse"], 0), *_ahead(mine[c])) for c in behind]
+    lines = [
+        (case, _number(mine[case][DEFAULT]["rmse"], 0), *_ahead(mine[case]))
+        for case in dict.fromkeys([*errors, *behind])
+    ]
     head = ("case", "RMSE HU", "best rival", "its PSNR less that of the default, dB")
-    return markdown(head, list(dict.fromkeys(lines))) + "\n"
+    return markdown(head, lines) + "\n"
 
 
 def _rival(row: Mapping[str, Record]) -> tuple[str, float]:
