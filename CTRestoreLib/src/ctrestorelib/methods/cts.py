@@ -80,7 +80,7 @@ class Cts:
     Params: ClassVar[type] = CtsParams
     spec: ClassVar[RestorerSpec] = RestorerSpec(
         id="cts",
-        title="From few views, learned and checked (TV with network)",
+        title="Few views, learned (TV with network)",
         summary=(
             "Starts from total variation, adds what a network learned of many scans, and returns "
             "to the measurements after each step. Views set aside decide how much is kept; an "
